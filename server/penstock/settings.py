@@ -1,0 +1,204 @@
+"""Settings: everything that can be chosen, as one frozen value.
+
+Each field carries its own documentation (`doc`): help text, group, allowed range or choices. The command
+line, the checks below and the option table of the docs are all drawn from the fields, so that a new
+option is written once. No I/O, nothing of ours imported; every room but `codec` may read this one.
+"""
+
+import math
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, NamedTuple
+
+LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
+LIFESPAN_MODES = ("auto", "on", "off")
+
+
+class Doc(NamedTuple):
+    """What a field says about itself. `minimum` and `maximum` bound numbers, both inclusive."""
+
+    help: str
+    group: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+def doc(
+    text: str,
+    *,
+    group: str,
+    metavar: str = "",
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> dict[str, Doc]:
+    """The `metadata` of a field of Settings."""
+    return {"doc": Doc(text, group, metavar, choices, minimum, maximum)}
+
+
+_ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
+_TIMEOUTS, _LIMITS = "Timeouts, in seconds", "Limits"
+
+# The shortest time limit: zero would mean "at once" to one reader and "never" to another.
+_SHORTEST = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration. ValueError names the option and what is allowed."""
+
+    host: str = field(default="127.0.0.1", metadata=doc(
+        "Address or host name to listen on; 0.0.0.0 is every IPv4 address, :: every address.",
+        group=_ADDRESS, metavar="HOST"))
+    port: int = field(default=8000, metadata=doc(
+        "TCP port to listen on; 0 picks a free one.",
+        group=_ADDRESS, metavar="PORT", minimum=0, maximum=65535))
+    backlog: int = field(default=2048, metadata=doc(
+        "Connections the kernel may hold that have not been accepted yet.",
+        group=_ADDRESS, metavar="N", minimum=1))
+
+    app_dir: str | None = field(default="", metadata=doc(
+        "Folder the application is imported from; put first on the import path. Empty is the current folder.",
+        group=_APP, metavar="DIR"))
+    factory: bool = field(default=False, metadata=doc(
+        "Call what APP names, with no arguments, and serve what it returns.",
+        group=_APP))
+    lifespan: str = field(default="auto", metadata=doc(
+        "Whether the application is told of start and stop; auto carries on when it does not know how.",
+        group=_APP, choices=LIFESPAN_MODES))
+    root_path: str = field(default="", metadata=doc(
+        "Path prefix under which a proxy publishes the application, such as /api.",
+        group=_APP, metavar="PATH"))
+
+    log_level: str = field(default="info", metadata=doc(
+        "The least severe messages that are shown.",
+        group=_LOGS, choices=LOG_LEVELS))
+    access_log: bool = field(default=True, metadata=doc(
+        "Write one line for every request answered, to standard output.",
+        group=_LOGS))
+
+    server_header: bool = field(default=True, metadata=doc(
+        "Send a Server header.", group=_ANSWERS))
+    date_header: bool = field(default=True, metadata=doc(
+        "Send a Date header.", group=_ANSWERS))
+
+    timeout_keep_alive: float = field(default=5.0, metadata=doc(
+        "Idle time between two requests on one connection.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=0))
+    timeout_first_byte: float = field(default=10.0, metadata=doc(
+        "Wait for the first byte on a new connection.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
+    timeout_head: float = field(default=10.0, metadata=doc(
+        "Time in which the whole head of a request must arrive.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
+    timeout_body: float = field(default=30.0, metadata=doc(
+        "Longest silence within the body of a request.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
+    timeout_write: float = field(default=30.0, metadata=doc(
+        "Longest time a client may take nothing of its answer.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
+    timeout_startup: float | None = field(default=60.0, metadata=doc(
+        "Time the application has to start; none waits for ever.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
+    timeout_graceful_shutdown: float | None = field(default=10.0, metadata=doc(
+        "Time running requests have to finish when the server stops; 0 is none at all, none waits for ever.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=0))
+    timeout_shutdown: float | None = field(default=10.0, metadata=doc(
+        "Time the application has to stop; none waits for ever.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
+
+    limit_head: int = field(default=65536, metadata=doc(
+        "Largest head of a request (request line and header fields together); above it 431, or 414.",
+        group=_LIMITS, metavar="BYTES", minimum=1))
+    limit_fields: int = field(default=100, metadata=doc(
+        "Most header fields in a request; above it 431.",
+        group=_LIMITS, metavar="N", minimum=1))
+    limit_body: int | None = field(default=None, metadata=doc(
+        "Largest body of a request; above it 413.",
+        group=_LIMITS, metavar="BYTES", minimum=0))
+    min_body_rate: int = field(default=0, metadata=doc(
+        "Slowest speed at which the body of a request may arrive; 0 does not look.",
+        group=_LIMITS, metavar="BYTES/S", minimum=0))
+    limit_concurrency: int | None = field(default=None, metadata=doc(
+        "Most requests running at once; above it 503.",
+        group=_LIMITS, metavar="N", minimum=1))
+    limit_connections: int | None = field(default=None, metadata=doc(
+        "Most connections open at once; more wait until one is closed.",
+        group=_LIMITS, metavar="N", minimum=1))
+
+    def __post_init__(self) -> None:
+        for option in options():
+            option.check(getattr(self, option.name))
+        if self.root_path and not self.root_path.startswith("/"):
+            raise ValueError(f"root_path must be empty or begin with /, not {self.root_path!r}")
+
+
+class Option(NamedTuple):
+    """One field of Settings, as the command line and the checks need it."""
+
+    name: str
+    kind: type  # str, bool, int or float
+    is_optional: bool  # None is allowed
+    default: Any
+    doc: Doc
+
+    @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def wanted(self) -> str:
+        """What the option allows, for messages: `a whole number from 0 to 65535`."""
+        if self.doc.choices:
+            return "one of " + ", ".join(self.doc.choices)
+        text = {str: "text", bool: "True or False", int: "a whole number", float: "a number"}[self.kind]
+        low, high = self.doc.minimum, self.doc.maximum
+        if low is not None:
+            text += f" from {low:g} to {high:g}" if high is not None else f" of at least {low:g}"
+        return text + (", or none" if self.is_optional and self.kind is not str else "")
+
+    def parse(self, text: str) -> Any:
+        """The value that `text` (from a command line) stands for; ValueError when it stands for none."""
+        value: Any = text
+        if self.kind is not str:
+            if self.is_optional and text.lower() == "none":
+                return None
+            try:
+                value = self.kind(text)
+            except ValueError:
+                self._refuse(text, self.flag)
+        self.check(value, self.flag)
+        return value
+
+    def check(self, value: Any, label: str = "") -> None:
+        """Raise ValueError, naming the option as `label`, when `value` is not allowed."""
+        if value is None and self.is_optional:
+            return
+        # Python counts True as a number, and a whole number is a fine number of seconds.
+        fits = type(value) is self.kind or (self.kind is float and type(value) is int)
+        if self.kind is str:
+            fits = isinstance(value, str) and (not self.doc.choices or value in self.doc.choices)
+        elif fits and self.kind is not bool:
+            low, high = self.doc.minimum, self.doc.maximum
+            fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+        if not fits:
+            self._refuse(value, label)
+
+    def _refuse(self, value: Any, label: str) -> None:
+        raise ValueError(f"{label or self.name} must be {self.wanted}, not {value!r}")
+
+
+def options() -> tuple[Option, ...]:
+    """Every field of Settings, in the order of the class."""
+    return _OPTIONS
+
+
+def _option(entry: Field[Any]) -> Option:
+    # `int | None` is a union whose first member is the kind; a plain type has no members.
+    members: tuple[type, ...] = getattr(entry.type, "__args__", (entry.type,))
+    return Option(entry.name, members[0], type(None) in members, entry.default, entry.metadata["doc"])
+
+
+_OPTIONS = tuple(_option(entry) for entry in fields(Settings))
