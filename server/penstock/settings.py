@@ -134,6 +134,23 @@ class Settings:
             raise ValueError(f"root_path must be empty or begin with /, not {self.root_path!r}")
 
 
+def from_options(given: dict[str, Any]) -> Settings:
+    """Settings from keywords; TypeError names an unknown one and the nearest that exists."""
+    known = [option.name for option in options()]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"penstock has no option {name!r}" + did_you_mean(name, known))
+    return Settings(**given)
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """`; did you mean 'port'?`, or nothing when no word is near."""
+    from difflib import get_close_matches  # only ever needed on the way out
+
+    near = get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 class Option(NamedTuple):
     """One field of Settings, as the command line and the checks need it."""
 
@@ -197,7 +214,8 @@ def options() -> tuple[Option, ...]:
 
 def _option(entry: Field[Any]) -> Option:
     # `int | None` is a union whose first member is the kind; a plain type has no members.
-    members: tuple[type, ...] = getattr(entry.type, "__args__", (entry.type,))
+    annotation: Any = entry.type
+    members: tuple[type, ...] = getattr(annotation, "__args__", (annotation,))
     return Option(entry.name, members[0], type(None) in members, entry.default, entry.metadata["doc"])
 
 

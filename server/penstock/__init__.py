@@ -1,0 +1,42 @@
+"""penstock: an ASGI server made only of the Python standard library.
+
+`penstock.run(app)` serves an application; `penstock.Settings` is the whole configuration. Importing this
+package costs nearly nothing: what is named here is loaded when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+__all__ = ["Settings", "__version__", "run"]
+__version__ = "0.1.0"
+
+_ROOMS = {"Settings": ".settings"}
+
+
+def run(app: Any, **options: Any) -> None:
+    """Serve `app`, an application or its import string `MODULE[:ATTR]`, until a signal ends it.
+
+    `options` are the fields of Settings; an unknown one is a TypeError, a bad value a ValueError. Returns
+    after a graceful end and raises SystemExit otherwise: 3 when the application did not start, 1 when the
+    address could not be bound or the end was forced. The caller's import path is left as it is, unless
+    `app_dir` is given.
+    """
+    import sys
+
+    from . import runner
+    from .settings import from_options
+
+    options.setdefault("app_dir", None)
+    code = runner.run(app, from_options(options))
+    if code:
+        sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_ROOMS[name], __name__), name)
