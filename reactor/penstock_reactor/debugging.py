@@ -1,0 +1,74 @@
+"""Debug mode: the checks and records that cost too much to be on always.
+
+In debug mode the loop makes asyncio's own handles, which remember where they were made; refuses callbacks that are no
+callables and calls from a foreign thread; lets coroutines remember their origin; and warns of every callback that keeps
+the loop longer than `slow_callback_duration`. `loop.py` and `scheduler.py` come here only when debug mode is on.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from asyncio.log import logger
+from typing import Any
+
+# How many frames a coroutine remembers of the place where it was made.
+ORIGIN_DEPTH = 10
+
+
+def is_default() -> bool:
+    """Whether new loops start in debug mode: `-X dev`, or PYTHONASYNCIODEBUG in an environment that counts."""
+    if sys.flags.dev_mode:
+        return True
+    return not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))
+
+
+def check_callback(callback: object, method: str) -> None:
+    """TypeError when `callback` is a coroutine, a coroutine function or no callable."""
+    # `inspect` is imported by asyncio itself, so this costs nothing.
+    from inspect import iscoroutinefunction
+
+    if asyncio.iscoroutine(callback) or iscoroutinefunction(callback):
+        raise TypeError(f"coroutines cannot be used with {method}()")
+    if not callable(callback):
+        raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+
+
+def check_thread(thread_id: int | None) -> None:
+    """RuntimeError when the loop runs in another thread than `thread_id`; None means it does not run."""
+    if thread_id is not None and thread_id != threading.get_ident():
+        raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
+
+
+def forget_innermost(handle: asyncio.Handle, frames: int) -> None:
+    """Cut the loop's own frames off the record of where `handle` was made."""
+    source: Any = getattr(handle, "_source_traceback", None)
+    if source:
+        del source[-frames:]
+
+
+class OriginTracking:
+    """Lets coroutines remember where they were made, for as long as the loop runs in debug mode."""
+
+    def __init__(self) -> None:
+        self._former: int | None = None
+
+    def set(self, enabled: bool) -> None:
+        """Switch tracking on or off; what was set before comes back at the end."""
+        if enabled == (self._former is not None):
+            return
+        if enabled:
+            self._former = sys.get_coroutine_origin_tracking_depth()
+            sys.set_coroutine_origin_tracking_depth(ORIGIN_DEPTH)
+        elif self._former is not None:
+            sys.set_coroutine_origin_tracking_depth(self._former)
+            self._former = None
+
+
+def warn_if_slow(handle: asyncio.Handle, seconds: float, limit: float) -> None:
+    """Log a callback that ran for `limit` seconds or more; a task's step under the task's name."""
+    if seconds < limit:
+        return
+    owner = getattr(getattr(handle, "_callback", None), "__self__", None)
+    what = repr(owner) if isinstance(owner, asyncio.Task) else str(handle)
+    logger.warning("Executing %s took %.3f seconds", what, seconds)

@@ -1,0 +1,425 @@
+"""EventLoop: an asyncio event loop, complete; this file holds its lifetime, its hooks and the doors to the rooms below.
+
+Callbacks go into the ready queue or the timers here; `scheduler.py` runs them. Everything else is a door: one line that
+hands the call to the room that knows. Rooms that few programs enter are imported when their door is first opened.
+A room's function states the whole signature, so a wrong argument is a TypeError at the call.
+
+Rooms never import this file; they are given the loop and use its public methods, `_poller` and `_transports`.
+"""
+
+import asyncio
+import functools
+import os
+import sys
+import threading
+import time
+import warnings
+import weakref
+from asyncio.base_events import _run_until_complete_cb  # type: ignore[attr-defined]  # AnyIO looks for this very function
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import debugging, reports, sockets, tasks, threads
+from .generators import AsyncGenerators
+from .handles import Handle, TimerHandle
+from .poller import Poller
+from .scheduler import Scheduler
+from .signals import Signals
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, ThreadPoolExecutor
+
+T = TypeVar("T")
+Waiting = Coroutine[Any, Any, T]
+
+_CLOCK_RESOLUTION = time.get_clock_info("monotonic").resolution
+
+
+class EventLoop(asyncio.AbstractEventLoop):
+    """An event loop on `selectors.DefaultSelector`: the same on every platform, Windows included."""
+
+    time = staticmethod(time.monotonic)
+
+    def __init__(self) -> None:
+        self.slow_callback_duration = 0.1
+        self._poller = Poller()
+        self._scheduler = Scheduler(self, self._poller, _CLOCK_RESOLUTION)
+        self._ready = self._scheduler.ready
+        self._timers = self._scheduler.timers
+        self._signals = Signals(self, self._poller)
+        self._threads = threads.Threads(self)
+        self._generators = AsyncGenerators(self)
+        self._origins = debugging.OriginTracking()
+        # Which transport owns a descriptor: nobody else may watch it.
+        self._transports: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._task_factory: Any = None
+        self._exception_handler: Any = None
+        self._process_id = os.getpid()
+        self._thread_id: int | None = None
+        self._closed = False
+        # Closed or debugging: one look tells the hot methods to take the careful way.
+        self._guarded = False
+        self._debug = False
+        self.set_debug(debugging.is_default())
+
+    # Lifetime
+
+    def run_forever(self) -> None:
+        """Run until `stop` is called."""
+        self._check_runnable()
+        scheduler = self._scheduler
+        turn = scheduler.turn
+        self._enter()
+        try:
+            while True:
+                turn()
+                if scheduler.stopping:
+                    break
+        finally:
+            self._leave()
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until `future` (or the task made of a coroutine) is done; give its result or raise its exception."""
+        self._check_runnable()
+        made_here = not asyncio.isfuture(future)
+        future = asyncio.ensure_future(future, loop=self)
+        if made_here:
+            # If it stays pending, RuntimeError below says so; a log line would say it twice.
+            future._log_destroy_pending = False
+        future.add_done_callback(_run_until_complete_cb)
+        try:
+            self.run_forever()
+        except BaseException:
+            if made_here and future.done() and not future.cancelled():
+                # What the task raised leaves from here, not from a log line.
+                future.exception()
+            raise
+        finally:
+            future.remove_done_callback(_run_until_complete_cb)
+        if not future.done():
+            raise RuntimeError("Event loop stopped before Future completed.")
+        return future.result()
+
+    def stop(self) -> None:
+        """End the run after the turn that is under way, or after one turn of the next run."""
+        self._scheduler.stopping = True
+        self._poller.wake()
+
+    def is_running(self) -> bool:
+        """Whether some thread is inside `run_forever`."""
+        return self._thread_id is not None
+
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Give everything back. Pending callbacks are dropped; RuntimeError while running; twice is fine."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self._closed:
+            return
+        self._closed = self._guarded = True
+        self._signals.close()
+        self._ready.clear()
+        self._timers.clear()
+        self._threads.abandon()
+        self._poller.close()
+
+    async def shutdown_asyncgens(self) -> None:
+        """Close every asynchronous generator that was started and not finished."""
+        await self._generators.shutdown()
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait, at most `timeout` seconds, for the default executor's threads; no new work is taken."""
+        await self._threads.shutdown(timeout)
+
+    # Callbacks
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+        """Call `callback(*args)` in the next turn."""
+        if self._guarded:
+            return self._guarded_call_soon(callback, args, context)
+        handle = Handle()
+        handle._callback = callback
+        handle._args = args
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+        """The same from any thread or signal handler; ends the loop's wait."""
+        self._check_closed()
+        if self._debug:
+            debugging.check_callback(callback, "call_soon_threadsafe")
+        handle = Handle()
+        handle._callback = callback
+        handle._args = args
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        self._ready.append(handle)
+        self._poller.wake()
+        return handle
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]
+        """Call `callback(*args)` after `delay` seconds."""
+        if delay is None:
+            raise TypeError("delay must not be None")
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]
+        """Call `callback(*args)` when the loop's clock shows `when`."""
+        if when is None:
+            raise TypeError("when cannot be None")
+        if self._guarded:
+            return self._guarded_call_at(when, callback, args, context)
+        handle = TimerHandle()
+        handle._callback = callback
+        handle._args = args
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._when = when
+        self._timers.add(when, handle)
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._timers.note_cancelled(handle)
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """An asyncio future of this loop."""
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any) -> Any:
+        """A task that runs `coro`, made by the task factory if there is one."""
+        self._check_closed()
+        if self._task_factory is None:
+            return asyncio.Task(coro, loop=self, name=name, context=context, **options)
+        return tasks.make(self, self._task_factory, coro, name, context, options)
+
+    def set_task_factory(self, factory: Any) -> None:
+        """Let `factory(loop, coro, **options)` make the tasks; None for plain ones."""
+        if factory is not None and not callable(factory):
+            raise TypeError("task factory must be a callable or None")
+        self._task_factory = factory
+
+    def get_task_factory(self) -> Any:
+        """The task factory, or None."""
+        return self._task_factory
+
+    # Threads and names
+
+    def run_in_executor(self, executor: "Executor | None", func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+        """Call `func(*args)` in a thread of `executor`, or of the default one."""
+        self._check_closed()
+        if self._debug:
+            debugging.check_callback(func, "run_in_executor")
+        return self._threads.run(executor, func, *args)
+
+    def set_default_executor(self, executor: "ThreadPoolExecutor") -> None:  # type: ignore[override]
+        """Run what has no executor of its own in this ThreadPoolExecutor."""
+        self._threads.set_default(executor)
+
+    def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Waiting[Any]:
+        """`socket.getaddrinfo` without blocking the loop."""
+        return threads.getaddrinfo(self, host, port, family, type, proto, flags)
+
+    def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Waiting[tuple[str, str]]:
+        """`socket.getnameinfo` without blocking the loop."""
+        return threads.getnameinfo(self, sockaddr, flags)
+
+    # Readiness and raw sockets
+
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """Call `callback(*args)` in every turn in which `fd` can be read."""
+        self._check_closed()
+        self._poller.watch_reader(sockets.free_fileno(self, fd), functools.partial(copy_context().run, callback, *args))
+
+    def remove_reader(self, fd: Any) -> bool:
+        """Stop that; False when there was no reader."""
+        number = sockets.free_fileno(self, fd)
+        return not self._closed and self._poller.unwatch_reader(number)
+
+    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """Call `callback(*args)` in every turn in which `fd` can be written."""
+        self._check_closed()
+        self._poller.watch_writer(sockets.free_fileno(self, fd), functools.partial(copy_context().run, callback, *args))
+
+    def remove_writer(self, fd: Any) -> bool:
+        """Stop that; False when there was no writer."""
+        number = sockets.free_fileno(self, fd)
+        return not self._closed and self._poller.unwatch_writer(number)
+
+    # Streams, datagrams, pipes, processes: see the rooms for what they take
+
+    def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Waiting[Any]:
+        """Connect a stream socket: `connector.create_connection`."""
+        from . import connector
+
+        return connector.create_connection(self, protocol_factory, host, port, **options)
+
+    def create_unix_connection(self, protocol_factory: Any, path: Any = None, **options: Any) -> Waiting[Any]:
+        """Connect to a Unix socket: `connector.create_unix_connection`."""
+        from . import connector
+
+        return connector.create_unix_connection(self, protocol_factory, path, **options)
+
+    def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Waiting[Any]:
+        """Listen on TCP: `acceptor.create_server`."""
+        from . import acceptor
+
+        return acceptor.create_server(self, protocol_factory, host, port, **options)
+
+    def create_unix_server(self, protocol_factory: Any, path: Any = None, **options: Any) -> Waiting[Any]:
+        """Listen on a Unix socket: `acceptor.create_unix_server`."""
+        from . import acceptor
+
+        return acceptor.create_unix_server(self, protocol_factory, path, **options)
+
+    def connect_accepted_socket(self, protocol_factory: Any, sock: Any, **options: Any) -> Waiting[Any]:
+        """Take over a socket that was accepted elsewhere: `acceptor.connect_accepted_socket`."""
+        from . import acceptor
+
+        return acceptor.connect_accepted_socket(self, protocol_factory, sock, **options)
+
+    def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **options: Any) -> Waiting[Any]:
+        """Go on in TLS: `tls.start_tls`."""
+        from . import tls
+
+        return tls.start_tls(self, transport, protocol, sslcontext, **options)
+
+    def sendfile(self, transport: Any, file: Any, offset: int = 0, count: int | None = None, *, fallback: bool = True) -> Waiting[int]:
+        """Send a file through a transport: `sendfile.sendfile`."""
+        from . import sendfile
+
+        return sendfile.sendfile(self, transport, file, offset, count, fallback)
+
+    def create_datagram_endpoint(self, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any) -> Waiting[Any]:
+        """Open a datagram socket: `datagram.create_datagram_endpoint`."""
+        from . import datagram
+
+        return datagram.create_datagram_endpoint(self, protocol_factory, local_addr, remote_addr, **options)
+
+    def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> Waiting[Any]:
+        """Read from a pipe: `pipes.connect_read_pipe`."""
+        from . import pipes
+
+        return pipes.connect_read_pipe(self, protocol_factory, pipe)
+
+    def connect_write_pipe(self, protocol_factory: Any, pipe: Any) -> Waiting[Any]:
+        """Write to a pipe: `pipes.connect_write_pipe`."""
+        from . import pipes
+
+        return pipes.connect_write_pipe(self, protocol_factory, pipe)
+
+    def subprocess_exec(self, protocol_factory: Any, *args: Any, **options: Any) -> Waiting[Any]:
+        """Start a program: `subprocess.subprocess_exec`."""
+        from . import subprocess
+
+        return subprocess.subprocess_exec(self, protocol_factory, *args, **options)
+
+    def subprocess_shell(self, protocol_factory: Any, cmd: Any, **options: Any) -> Waiting[Any]:
+        """Start a shell command: `subprocess.subprocess_shell`."""
+        from . import subprocess
+
+        return subprocess.subprocess_shell(self, protocol_factory, cmd, **options)
+
+    # Signals
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """Call `callback(*args)` on the loop when the signal comes."""
+        self._check_closed()
+        self._signals.add(sig, callback, args)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Stop that; False when there was no handler."""
+        return self._signals.remove(sig)
+
+    # Errors and debugging
+
+    def set_exception_handler(self, handler: Any) -> None:
+        """Give what goes wrong in callbacks to `handler(loop, context)`; None for the default one."""
+        if handler is not None and not callable(handler):
+            raise TypeError(f"A callable object or None is expected, got {handler!r}")
+        self._exception_handler = handler
+
+    def get_exception_handler(self) -> Any:
+        """The exception handler, or None."""
+        return self._exception_handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Log `context` with the logger "asyncio"."""
+        reports.log(context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Report something that went wrong; never raises, SystemExit and KeyboardInterrupt excepted."""
+        reports.call_handler(self, self._exception_handler, context)
+
+    def get_debug(self) -> bool:
+        """Whether the loop is in debug mode."""
+        return self._debug
+
+    def set_debug(self, enabled: bool) -> None:
+        """Switch debug mode; the careful checks and records of `debugging.py`."""
+        self._debug = enabled
+        self._guarded = self._closed or bool(enabled)
+        if self.is_running():
+            self.call_soon_threadsafe(self._origins.set, enabled)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} running={self.is_running()} closed={self._closed} debug={self._debug}>"
+
+    def __del__(self, warn: Any = warnings.warn) -> None:
+        if not getattr(self, "_closed", True):
+            warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
+            if not self.is_running():
+                self.close()
+
+    def _check_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def _check_runnable(self) -> None:
+        self._check_closed()
+        if self._process_id != os.getpid():
+            raise RuntimeError("This event loop was made before a fork and belongs to the parent process; make a new one here")
+        if self.is_running():
+            raise RuntimeError("This event loop is already running")
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("Cannot run the event loop while another loop is running")
+
+    def _enter(self) -> None:
+        self._thread_id = threading.get_ident()
+        self._origins.set(self._debug)
+        self._generators.install()
+        self._signals.enter()
+        asyncio._set_running_loop(self)
+
+    def _leave(self) -> None:
+        self._scheduler.stopping = False
+        self._thread_id = None
+        asyncio._set_running_loop(None)
+        self._signals.leave()
+        self._generators.uninstall()
+        self._origins.set(False)
+
+    def _guarded_call_soon(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None) -> Any:
+        self._check_closed()
+        debugging.check_thread(self._thread_id)
+        debugging.check_callback(callback, "call_soon")
+        handle = asyncio.Handle(callback, args, self, context)
+        debugging.forget_innermost(handle, 2)
+        self._ready.append(handle)
+        return handle
+
+    def _guarded_call_at(self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None) -> Any:
+        self._check_closed()
+        debugging.check_thread(self._thread_id)
+        debugging.check_callback(callback, "call_at")
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        debugging.forget_innermost(handle, 2)
+        self._timers.add(when, handle)
+        return handle
+
+

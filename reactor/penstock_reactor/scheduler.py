@@ -1,0 +1,74 @@
+"""The scheduler: the heart of the loop, and `turn()` is its beat.
+
+One turn is: how long may we sleep → wait for descriptors → call what is ready → move due timers to the ready queue →
+run what stands in that queue at this point. Callbacks scheduled by readers run in the same turn; callbacks scheduled by
+callbacks run in the next, so no chain of them can starve the descriptors.
+
+A callback's exception is reported and the turn goes on; only SystemExit and KeyboardInterrupt leave. Whatever
+was not run then is still in the queue, or is reported again by the selector.
+
+This is the hottest code of the package: it reads the fields of handles itself instead of calling their methods.
+"""
+
+import asyncio
+from collections import deque
+
+from . import reports
+from .poller import READ, WRITE, Poller
+from .timers import Timers
+
+
+class Scheduler:
+    """The ready queue of one loop, and the turn that empties it."""
+
+    __slots__ = ("ready", "timers", "poller", "stopping", "_loop", "_resolution")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, poller: Poller, resolution: float) -> None:
+        self.ready: deque[asyncio.Handle] = deque()
+        self.timers = Timers()
+        self.poller = poller
+        self.stopping = False
+        self._loop = loop
+        # A timer this close is due: the clock cannot tell the difference, and waiting again would spin.
+        self._resolution = resolution
+
+    def turn(self) -> None:
+        """Wait for the first thing to do, do all there is to do, return."""
+        ready, poller, timers = self.ready, self.poller, self.timers
+
+        # Say "asleep" before the last look at the queue: what another thread adds after that look rings the bell.
+        timeout: float | None = 0
+        if not ready and not self.stopping:
+            poller.asleep = True
+            if not ready:
+                timeout = timers.wait_from(self._loop.time()) if timers else None
+        events = poller.poll(timeout)
+        poller.asleep = False
+
+        # A callback may empty a later watch, so look at each one at the moment of its call.
+        for key, mask in events:
+            watch = key.data
+            try:
+                if mask & READ and (callback := watch.reader) is not None:
+                    callback()
+                if mask & WRITE and (callback := watch.writer) is not None:
+                    callback()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                reports.watch_failed(self._loop, callback, error)
+
+        if timers:
+            timers.move_due(self._loop.time() + self._resolution, ready)
+
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            args = handle._args
+            callback = handle._callback
+            if callback is not None:
+                try:
+                    handle._context.run(callback, *args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    reports.handle_failed(self._loop, handle, error)
