@@ -10,8 +10,14 @@ are run through the same three fields: `_callback`, `_args`, `_context`.
 """
 
 import asyncio
+from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
+
+# asyncio's handles or ours; the type stubs do not know the fields that both are run through.
+AnyHandle = Any
+AnyTimerHandle = Any
+ReadyQueue = deque[AnyHandle]
 
 
 class _Lean:
@@ -50,7 +56,7 @@ class _Lean:
         return self._context
 
 
-class Handle(_Lean, asyncio.Handle):
+class Handle(_Lean, asyncio.Handle):  # type: ignore[override]  # _cancelled is a field there
     """A callback waiting for its turn."""
 
     __slots__ = ()
@@ -60,7 +66,7 @@ class Handle(_Lean, asyncio.Handle):
         def __init__(self) -> None: ...
 
 
-class TimerHandle(_Lean, asyncio.TimerHandle):
+class TimerHandle(_Lean, asyncio.TimerHandle):  # type: ignore[override]
     """A callback waiting for a point in time."""
 
     __slots__ = ()

@@ -1,26 +1,26 @@
-"""EventLoop: an asyncio event loop, complete; this file holds its lifetime, its hooks and the doors to the rooms below.
+"""EventLoop: an asyncio event loop, complete. This file holds its lifetime, its callbacks and its hooks.
 
-Callbacks go into the ready queue or the timers here; `scheduler.py` runs them. Everything else is a door: one line that
-hands the call to the room that knows. Rooms that few programs enter are imported when their door is first opened.
-A room's function states the whole signature, so a wrong argument is a TypeError at the call.
+Callbacks go into the ready queue or the timers here; `scheduler.py` runs them; `doors.py` has the methods that
+only lead to another room. Rooms never import this file: they are given the loop and use its public methods
+and what `contract.py` names.
 
-Rooms never import this file; they are given the loop and use its public methods, `_poller` and `_transports`.
+call_soon and its three kin are the hottest methods of all (every step of every task goes through one), so each fills in
+its handle itself: see `handles.py`.
 """
 
 import asyncio
-import functools
 import os
-import sys
 import threading
 import time
 import warnings
 import weakref
 from asyncio.base_events import _run_until_complete_cb  # type: ignore[attr-defined]  # AnyIO looks for this very function
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from . import debugging, reports, sockets, tasks, threads
+from . import debugging, reports, tasks, threads
+from .doors import Doors, Waiting
 from .generators import AsyncGenerators
 from .handles import Handle, TimerHandle
 from .poller import Poller
@@ -30,13 +30,10 @@ from .signals import Signals
 if TYPE_CHECKING:
     from concurrent.futures import Executor, ThreadPoolExecutor
 
-T = TypeVar("T")
-Waiting = Coroutine[Any, Any, T]
-
 _CLOCK_RESOLUTION = time.get_clock_info("monotonic").resolution
 
 
-class EventLoop(asyncio.AbstractEventLoop):
+class EventLoop(Doors):
     """An event loop on `selectors.DefaultSelector`: the same on every platform, Windows included."""
 
     time = staticmethod(time.monotonic)
@@ -51,8 +48,7 @@ class EventLoop(asyncio.AbstractEventLoop):
         self._threads = threads.Threads(self)
         self._generators = AsyncGenerators(self)
         self._origins = debugging.OriginTracking()
-        # Which transport owns a descriptor: nobody else may watch it.
-        self._transports: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._transports = weakref.WeakValueDictionary()
         self._task_factory: Any = None
         self._exception_handler: Any = None
         self._process_id = os.getpid()
@@ -137,7 +133,9 @@ class EventLoop(asyncio.AbstractEventLoop):
 
     # Callbacks
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+    def call_soon(  # type: ignore[override]  # the stubs tie args to the callback
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """Call `callback(*args)` in the next turn."""
         if self._guarded:
             return self._guarded_call_soon(callback, args, context)
@@ -149,7 +147,9 @@ class EventLoop(asyncio.AbstractEventLoop):
         self._ready.append(handle)
         return handle
 
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+    def call_soon_threadsafe(  # type: ignore[override]  # the stubs tie args to the callback
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """The same from any thread or signal handler; ends the loop's wait."""
         self._check_closed()
         if self._debug:
@@ -163,13 +163,17 @@ class EventLoop(asyncio.AbstractEventLoop):
         self._poller.wake()
         return handle
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         """Call `callback(*args)` after `delay` seconds."""
         if delay is None:
             raise TypeError("delay must not be None")
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         """Call `callback(*args)` when the loop's clock shows `when`."""
         if when is None:
             raise TypeError("when cannot be None")
@@ -191,7 +195,9 @@ class EventLoop(asyncio.AbstractEventLoop):
         """An asyncio future of this loop."""
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any) -> Any:
+    def create_task(
+        self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any
+    ) -> Any:
         """A task that runs `coro`, made by the task factory if there is one."""
         self._check_closed()
         if self._task_factory is None:
@@ -210,7 +216,9 @@ class EventLoop(asyncio.AbstractEventLoop):
 
     # Threads and names
 
-    def run_in_executor(self, executor: "Executor | None", func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]
+        self, executor: "Executor | None", func: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
         """Call `func(*args)` in a thread of `executor`, or of the default one."""
         self._check_closed()
         if self._debug:
@@ -221,120 +229,15 @@ class EventLoop(asyncio.AbstractEventLoop):
         """Run what has no executor of its own in this ThreadPoolExecutor."""
         self._threads.set_default(executor)
 
-    def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Waiting[Any]:
+    def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Waiting[Any]:
         """`socket.getaddrinfo` without blocking the loop."""
         return threads.getaddrinfo(self, host, port, family, type, proto, flags)
 
     def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Waiting[tuple[str, str]]:
         """`socket.getnameinfo` without blocking the loop."""
         return threads.getnameinfo(self, sockaddr, flags)
-
-    # Readiness and raw sockets
-
-    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
-        """Call `callback(*args)` in every turn in which `fd` can be read."""
-        self._check_closed()
-        self._poller.watch_reader(sockets.free_fileno(self, fd), functools.partial(copy_context().run, callback, *args))
-
-    def remove_reader(self, fd: Any) -> bool:
-        """Stop that; False when there was no reader."""
-        number = sockets.free_fileno(self, fd)
-        return not self._closed and self._poller.unwatch_reader(number)
-
-    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
-        """Call `callback(*args)` in every turn in which `fd` can be written."""
-        self._check_closed()
-        self._poller.watch_writer(sockets.free_fileno(self, fd), functools.partial(copy_context().run, callback, *args))
-
-    def remove_writer(self, fd: Any) -> bool:
-        """Stop that; False when there was no writer."""
-        number = sockets.free_fileno(self, fd)
-        return not self._closed and self._poller.unwatch_writer(number)
-
-    # Streams, datagrams, pipes, processes: see the rooms for what they take
-
-    def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Waiting[Any]:
-        """Connect a stream socket: `connector.create_connection`."""
-        from . import connector
-
-        return connector.create_connection(self, protocol_factory, host, port, **options)
-
-    def create_unix_connection(self, protocol_factory: Any, path: Any = None, **options: Any) -> Waiting[Any]:
-        """Connect to a Unix socket: `connector.create_unix_connection`."""
-        from . import connector
-
-        return connector.create_unix_connection(self, protocol_factory, path, **options)
-
-    def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Waiting[Any]:
-        """Listen on TCP: `acceptor.create_server`."""
-        from . import acceptor
-
-        return acceptor.create_server(self, protocol_factory, host, port, **options)
-
-    def create_unix_server(self, protocol_factory: Any, path: Any = None, **options: Any) -> Waiting[Any]:
-        """Listen on a Unix socket: `acceptor.create_unix_server`."""
-        from . import acceptor
-
-        return acceptor.create_unix_server(self, protocol_factory, path, **options)
-
-    def connect_accepted_socket(self, protocol_factory: Any, sock: Any, **options: Any) -> Waiting[Any]:
-        """Take over a socket that was accepted elsewhere: `acceptor.connect_accepted_socket`."""
-        from . import acceptor
-
-        return acceptor.connect_accepted_socket(self, protocol_factory, sock, **options)
-
-    def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **options: Any) -> Waiting[Any]:
-        """Go on in TLS: `tls.start_tls`."""
-        from . import tls
-
-        return tls.start_tls(self, transport, protocol, sslcontext, **options)
-
-    def sendfile(self, transport: Any, file: Any, offset: int = 0, count: int | None = None, *, fallback: bool = True) -> Waiting[int]:
-        """Send a file through a transport: `sendfile.sendfile`."""
-        from . import sendfile
-
-        return sendfile.sendfile(self, transport, file, offset, count, fallback)
-
-    def create_datagram_endpoint(self, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any) -> Waiting[Any]:
-        """Open a datagram socket: `datagram.create_datagram_endpoint`."""
-        from . import datagram
-
-        return datagram.create_datagram_endpoint(self, protocol_factory, local_addr, remote_addr, **options)
-
-    def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> Waiting[Any]:
-        """Read from a pipe: `pipes.connect_read_pipe`."""
-        from . import pipes
-
-        return pipes.connect_read_pipe(self, protocol_factory, pipe)
-
-    def connect_write_pipe(self, protocol_factory: Any, pipe: Any) -> Waiting[Any]:
-        """Write to a pipe: `pipes.connect_write_pipe`."""
-        from . import pipes
-
-        return pipes.connect_write_pipe(self, protocol_factory, pipe)
-
-    def subprocess_exec(self, protocol_factory: Any, *args: Any, **options: Any) -> Waiting[Any]:
-        """Start a program: `subprocess.subprocess_exec`."""
-        from . import subprocess
-
-        return subprocess.subprocess_exec(self, protocol_factory, *args, **options)
-
-    def subprocess_shell(self, protocol_factory: Any, cmd: Any, **options: Any) -> Waiting[Any]:
-        """Start a shell command: `subprocess.subprocess_shell`."""
-        from . import subprocess
-
-        return subprocess.subprocess_shell(self, protocol_factory, cmd, **options)
-
-    # Signals
-
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
-        """Call `callback(*args)` on the loop when the signal comes."""
-        self._check_closed()
-        self._signals.add(sig, callback, args)
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        """Stop that; False when there was no handler."""
-        return self._signals.remove(sig)
 
     # Errors and debugging
 
@@ -383,7 +286,9 @@ class EventLoop(asyncio.AbstractEventLoop):
     def _check_runnable(self) -> None:
         self._check_closed()
         if self._process_id != os.getpid():
-            raise RuntimeError("This event loop was made before a fork and belongs to the parent process; make a new one here")
+            raise RuntimeError(
+                f"This event loop belongs to process {self._process_id}, which was forked; make a new one here"
+            )
         if self.is_running():
             raise RuntimeError("This event loop is already running")
         if asyncio._get_running_loop() is not None:
@@ -404,7 +309,9 @@ class EventLoop(asyncio.AbstractEventLoop):
         self._generators.uninstall()
         self._origins.set(False)
 
-    def _guarded_call_soon(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None) -> Any:
+    def _guarded_call_soon(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> asyncio.Handle:
         self._check_closed()
         debugging.check_thread(self._thread_id)
         debugging.check_callback(callback, "call_soon")
@@ -413,7 +320,9 @@ class EventLoop(asyncio.AbstractEventLoop):
         self._ready.append(handle)
         return handle
 
-    def _guarded_call_at(self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None) -> Any:
+    def _guarded_call_at(
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> asyncio.TimerHandle:
         self._check_closed()
         debugging.check_thread(self._thread_id)
         debugging.check_callback(callback, "call_at")

@@ -83,10 +83,10 @@ class Poller:
             self._change(watch, READ | WRITE)
         watch.writer = callback
 
-    def unwatch_reader(self, fd: int) -> bool:
-        """Stop watching `fd` for reading; False when it was not."""
+    def unwatch_reader(self, fd: int, callback: Callback | None = None) -> bool:
+        """Stop watching `fd` for reading, if its reader is `callback` (None: whatever it is); False when it was not."""
         watch = self._watches.get(fd)
-        if watch is None or watch.reader is None:
+        if watch is None or watch.reader is None or (callback is not None and watch.reader is not callback):
             return False
         watch.reader = None
         if watch.writer is None:
@@ -95,10 +95,10 @@ class Poller:
             self._change(watch, WRITE)
         return True
 
-    def unwatch_writer(self, fd: int) -> bool:
-        """Stop watching `fd` for writing; False when it was not."""
+    def unwatch_writer(self, fd: int, callback: Callback | None = None) -> bool:
+        """Stop watching `fd` for writing, if its writer is `callback` (None: whatever it is); False when it was not."""
         watch = self._watches.get(fd)
-        if watch is None or watch.writer is None:
+        if watch is None or watch.writer is None or (callback is not None and watch.writer is not callback):
             return False
         watch.writer = None
         if watch.reader is None:

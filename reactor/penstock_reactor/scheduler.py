@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 
 from . import reports
+from .handles import ReadyQueue
 from .poller import READ, WRITE, Poller
 from .timers import Timers
 
@@ -24,7 +25,7 @@ class Scheduler:
     __slots__ = ("ready", "timers", "poller", "stopping", "_loop", "_resolution")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, poller: Poller, resolution: float) -> None:
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: ReadyQueue = deque()
         self.timers = Timers()
         self.poller = poller
         self.stopping = False

@@ -1,31 +1,227 @@
 """Raw sockets: sock_recv, sock_sendall, sock_accept, sock_connect and their kin.
 
-The operation is tried at once; only when it would block is the descriptor watched, and the try repeated each time
-it is ready.
+The system call is tried at once, and again each time the descriptor becomes ready, until it does not block. So a call
+that need not wait costs no registration, and errors come from the call itself. The socket stays the caller's.
+
+Sockets must be non-blocking (checked in debug mode) and plain: a TLS socket's readiness says nothing about its data.
 """
 
 import asyncio
+import errno
+import os
+import socket
+import stat
+import sys
 from typing import Any
 
+from .readiness import wait_readable, wait_writable
 
-def fileno(thing: Any) -> int:
-    """The descriptor of a file, a socket or a number. ValueError when it has none."""
-    if isinstance(thing, int):
-        number = thing
-    else:
+Buffer = Any
+
+_BLOCKED = (BlockingIOError, InterruptedError)
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+# One sendfile call may not take more than a C int on some systems, and must give other tasks their turn.
+_MOST_PER_CALL = 1 << 30
+_READ_SIZE = 256 * 1024
+# The kernel cannot do it with this pair of descriptors; reading and sending can.
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EOVERFLOW}
+
+
+async def recv(loop: Any, sock: socket.socket, size: int) -> bytes:
+    """Up to `size` bytes; empty at the end of the stream."""
+    _check(loop, sock)
+    while True:
         try:
-            number = int(thing.fileno())
-        except (AttributeError, TypeError, ValueError):
-            raise ValueError(f"Invalid file object: {thing!r}") from None
-    if number < 0:
-        raise ValueError(f"Invalid file descriptor: {number}")
-    return number
+            return sock.recv(size)
+        except _BLOCKED:
+            await wait_readable(loop, sock)
 
 
-def free_fileno(loop: Any, thing: Any) -> int:
-    """The same, for a caller who wants to watch it; RuntimeError when a live transport does so already."""
-    number = fileno(thing)
-    transport = loop._transports.get(number)
-    if transport is not None and not transport.is_closing():
-        raise RuntimeError(f"File descriptor {thing!r} is used by transport {transport!r}")
-    return number
+async def recv_into(loop: Any, sock: socket.socket, buffer: Buffer) -> int:
+    """Fill `buffer` as far as there are bytes; how many there were."""
+    _check(loop, sock)
+    while True:
+        try:
+            return sock.recv_into(buffer)
+        except _BLOCKED:
+            await wait_readable(loop, sock)
+
+
+async def recvfrom(loop: Any, sock: socket.socket, size: int) -> tuple[bytes, Any]:
+    """One datagram, cut to `size` bytes, and the sender's address."""
+    _check(loop, sock)
+    while True:
+        try:
+            return sock.recvfrom(size)
+        except _BLOCKED:
+            await wait_readable(loop, sock)
+
+
+async def recvfrom_into(loop: Any, sock: socket.socket, buffer: Buffer, size: int) -> tuple[int, Any]:
+    """One datagram into `buffer`, at most `size` bytes (0: its whole length); how many, and the sender's address."""
+    _check(loop, sock)
+    while True:
+        try:
+            return sock.recvfrom_into(buffer, size or len(buffer))
+        except _BLOCKED:
+            await wait_readable(loop, sock)
+
+
+async def sendall(loop: Any, sock: socket.socket, data: Buffer) -> None:
+    """Send all of `data`. After an error nobody can say how much of it was sent."""
+    _check(loop, sock)
+    rest = memoryview(data).cast("B")
+    while True:
+        try:
+            sent = sock.send(rest)
+        except _BLOCKED:
+            await wait_writable(loop, sock)
+        else:
+            if sent == len(rest):
+                return
+            rest = rest[sent:]
+
+
+async def sendto(loop: Any, sock: socket.socket, data: Buffer, address: Any) -> int:
+    """Send one datagram to `address`; how many bytes were sent."""
+    _check(loop, sock)
+    while True:
+        try:
+            return sock.sendto(data, address)
+        except _BLOCKED:
+            await wait_writable(loop, sock)
+
+
+async def accept(loop: Any, sock: socket.socket) -> tuple[socket.socket, Any]:
+    """The next connection, non-blocking, and the peer's address."""
+    _check(loop, sock)
+    while True:
+        try:
+            connection, address = sock.accept()
+        except _BLOCKED:
+            await wait_readable(loop, sock)
+        else:
+            connection.setblocking(False)
+            return connection, address
+
+
+async def connect(loop: Any, sock: socket.socket, address: Any) -> None:
+    """Connect to `address`, whose host name is looked up first if it is one."""
+    _check(loop, sock)
+    if sock.family in _INTERNET:
+        address = await _resolve(loop, sock, address)
+    try:
+        sock.connect(address)
+    except _BLOCKED as error:
+        if error.errno == errno.EAGAIN and sock.family not in _INTERNET:
+            # A Unix listener's backlog is full: nothing is under way that could become ready.
+            raise
+        await wait_writable(loop, sock)
+        reason = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if reason:
+            raise OSError(reason, f"Connect call failed {address}") from None
+
+
+def _check(loop: Any, sock: socket.socket) -> None:
+    if type(sock) is not socket.socket:
+        ssl = sys.modules.get("ssl")
+        if ssl is not None and isinstance(sock, ssl.SSLSocket):
+            raise TypeError("Socket cannot be of type SSLSocket")
+    if loop.get_debug() and sock.gettimeout() != 0:
+        raise ValueError("the socket must be non-blocking")
+
+
+async def _resolve(loop: Any, sock: socket.socket, address: Any) -> Any:
+    host, port = address[:2]
+    found = await loop.getaddrinfo(host, port, family=sock.family, type=sock.type, proto=sock.proto)
+    if not found:
+        raise OSError(f"getaddrinfo() returned empty list for {host!r}")
+    return found[0][4]
+
+
+async def sendfile(loop: Any, sock: socket.socket, file: Any, offset: int, count: int | None, fallback: bool) -> int:
+    """Send `count` bytes of `file` from `offset` (None: to its end), in the kernel where it can; how many were sent.
+
+    The file's position is moved behind what was sent. asyncio.SendfileNotAvailableError when the kernel
+    cannot and `fallback` is false.
+    """
+    _check(loop, sock)
+    _check_sendfile(sock, file, offset, count)
+    descriptor = _kernel_sendable(file)
+    if descriptor is not None:
+        sent = await _sendfile_in_kernel(loop, sock, descriptor, file, offset, count)
+        if sent is not None:
+            return sent
+    if not fallback:
+        raise asyncio.SendfileNotAvailableError(f"the system cannot send {file!r} through {sock!r}")
+    return await _sendfile_by_reading(loop, sock, file, offset, count)
+
+
+def _check_sendfile(sock: socket.socket, file: Any, offset: int, count: int | None) -> None:
+    if "b" not in getattr(file, "mode", "b"):
+        raise ValueError("file should be opened in binary mode")
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError("only SOCK_STREAM type sockets are supported")
+    if count is not None and not isinstance(count, int):
+        raise TypeError(f"count must be a positive integer (got {count!r})")
+    if count is not None and count <= 0:
+        raise ValueError(f"count must be a positive integer (got {count!r})")
+    if not isinstance(offset, int):
+        raise TypeError(f"offset must be a non-negative integer (got {offset!r})")
+    if offset < 0:
+        raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
+
+
+def _kernel_sendable(file: Any) -> int | None:
+    if not hasattr(os, "sendfile"):
+        return None
+    try:
+        descriptor: int = file.fileno()
+        return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except (AttributeError, OSError, ValueError):
+        # io.BytesIO and other files without a descriptor.
+        return None
+
+
+async def _sendfile_in_kernel(
+    loop: Any, sock: socket.socket, descriptor: int, file: Any, offset: int, count: int | None
+) -> int | None:
+    total = 0
+    try:
+        while count is None or total < count:
+            wanted = _MOST_PER_CALL if count is None else min(count - total, _MOST_PER_CALL)
+            try:
+                sent = os.sendfile(sock.fileno(), descriptor, offset + total, wanted)
+            except _BLOCKED:
+                await wait_writable(loop, sock)
+                continue
+            except OSError as error:
+                if total == 0 and error.errno in _NO_SENDFILE:
+                    return None
+                raise
+            if sent == 0:
+                break
+            total += sent
+        return total
+    finally:
+        if total:
+            file.seek(offset + total)
+
+
+async def _sendfile_by_reading(loop: Any, sock: socket.socket, file: Any, offset: int, count: int | None) -> int:
+    total = 0
+    file.seek(offset)
+    try:
+        while count is None or total < count:
+            wanted = _READ_SIZE if count is None else min(count - total, _READ_SIZE)
+            # A disk may be slow, so it is read in a thread.
+            block = await loop.run_in_executor(None, file.read, wanted)
+            if not block:
+                break
+            await sendall(loop, sock, block)
+            total += len(block)
+        return total
+    finally:
+        if total:
+            file.seek(offset + total)

@@ -79,13 +79,13 @@ class Threads:
         return self._default
 
     def _join(self, executor: "Executor", joined: "asyncio.Future[None]") -> None:
+        error: BaseException | None = None
         try:
             executor.shutdown(wait=True)
-            outcome, value = _settle, None
-        except BaseException as error:
-            outcome, value = _fail, error  # type: ignore[assignment]
+        except BaseException as problem:
+            error = problem
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(outcome, joined, value)
+            self._loop.call_soon_threadsafe(_settle, joined, error)
 
 
 async def getaddrinfo(
@@ -120,11 +120,10 @@ def _is_numeric(host: Any, port: Any) -> bool:
     return False
 
 
-def _settle(future: "asyncio.Future[None]", _: None) -> None:
-    if not future.done():
+def _settle(future: "asyncio.Future[None]", error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
         future.set_result(None)
-
-
-def _fail(future: "asyncio.Future[None]", error: BaseException) -> None:
-    if not future.done():
+    else:
         future.set_exception(error)

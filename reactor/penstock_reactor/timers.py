@@ -8,9 +8,9 @@ of a heap worth looking at, so memory stays within twice what is wanted.
 Knows nothing of descriptors or clocks; `scheduler.py` asks it once a turn and tells it the time.
 """
 
-import asyncio
-from collections import deque
 from heapq import heapify, heappop, heappush
+
+from .handles import AnyTimerHandle, ReadyQueue
 
 # epoll and select overflow on huge waits; nobody notices a turn a day.
 LONGEST_WAIT = 24 * 3600.0
@@ -24,20 +24,20 @@ class Timers:
     __slots__ = ("_heap", "_order", "_cancelled")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._heap: list[tuple[float, int, AnyTimerHandle]] = []
         self._order = 0
         self._cancelled = 0
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add(self, when: float, handle: asyncio.TimerHandle) -> None:
+    def add(self, when: float, handle: AnyTimerHandle) -> None:
         """Remember `handle` until `when`, a point on the loop's clock."""
         self._order += 1
         handle._scheduled = True
         heappush(self._heap, (when, self._order, handle))
 
-    def note_cancelled(self, handle: asyncio.TimerHandle) -> None:
+    def note_cancelled(self, handle: AnyTimerHandle) -> None:
         """Count a handle that was cancelled while it waits here; sweep when they are the greater part."""
         if not handle._scheduled:
             return
@@ -58,7 +58,7 @@ class Timers:
             return LONGEST_WAIT
         return min(max(heap[0][0] - now, 0.0), LONGEST_WAIT)
 
-    def move_due(self, until: float, ready: "deque[asyncio.Handle]") -> None:
+    def move_due(self, until: float, ready: ReadyQueue) -> None:
         """Move every live timer whose time is not after `until` to the end of `ready`, in order."""
         heap = self._heap
         while heap and heap[0][0] <= until:

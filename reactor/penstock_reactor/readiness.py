@@ -1,0 +1,74 @@
+"""Readiness: descriptors of callers, and waiting for one of them in a coroutine.
+
+Three questions that `add_reader` and the sock_* calls share: which descriptor is meant, may the caller watch it (a
+live transport's may not), and when is it ready. A wait costs one future and one registration, and leaves nothing behind.
+"""
+
+import asyncio
+import functools
+from typing import Any, Protocol
+
+from .poller import Poller
+
+
+class WatchingLoop(Protocol):
+    """What this room needs of the loop."""
+
+    _poller: Poller
+    _transports: Any
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """An asyncio future of this loop."""
+
+
+def fileno(thing: Any) -> int:
+    """The descriptor of a file, a socket or a number. ValueError when it has none."""
+    if isinstance(thing, int):
+        number = thing
+    else:
+        try:
+            number = int(thing.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"Invalid file object: {thing!r}") from None
+    if number < 0:
+        raise ValueError(f"Invalid file descriptor: {number}")
+    return number
+
+
+def free_fileno(loop: WatchingLoop, thing: Any) -> int:
+    """The same, for a caller who wants to watch it; RuntimeError when a live transport does so already."""
+    number = fileno(thing)
+    transport = loop._transports.get(number)
+    if transport is not None and not transport.is_closing():
+        raise RuntimeError(f"File descriptor {thing!r} is used by transport {transport!r}")
+    return number
+
+
+async def wait_readable(loop: WatchingLoop, thing: Any) -> None:
+    """Return when `thing` can be read without blocking."""
+    fd = free_fileno(loop, thing)
+    future = loop.create_future()
+    note = functools.partial(_settle, future)
+    loop._poller.watch_reader(fd, note)
+    try:
+        await future
+    finally:
+        # Only what we set: another call may have taken the descriptor over since this one was cancelled.
+        loop._poller.unwatch_reader(fd, note)
+
+
+async def wait_writable(loop: WatchingLoop, thing: Any) -> None:
+    """Return when `thing` can be written without blocking."""
+    fd = free_fileno(loop, thing)
+    future = loop.create_future()
+    note = functools.partial(_settle, future)
+    loop._poller.watch_writer(fd, note)
+    try:
+        await future
+    finally:
+        loop._poller.unwatch_writer(fd, note)
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
