@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _ROOMS = {"Settings": ".settings"}
 
 
-def run(app: Any, **options: Any) -> None:
+def run(app: "Any", **options: "Any") -> None:
     """Serve `app`, an application or its import string `MODULE[:ATTR]`, until a signal ends it.
 
     `options` are the fields of Settings; an unknown one is a TypeError, a bad value a ValueError. Returns
@@ -34,7 +34,7 @@ def run(app: Any, **options: Any) -> None:
         sys.exit(code)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -14,7 +14,10 @@ LIFESPAN_MODES = ("auto", "on", "off")
 
 
 class Doc(NamedTuple):
-    """What a field says about itself. `minimum` and `maximum` bound numbers, both inclusive."""
+    """What a field says about itself.
+
+    `minimum` and `maximum` bound numbers, both inclusive; text that is not empty begins with `prefix`.
+    """
 
     help: str
     group: str
@@ -22,6 +25,7 @@ class Doc(NamedTuple):
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    prefix: str = ""
 
 
 def doc(
@@ -32,9 +36,10 @@ def doc(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    prefix: str = "",
 ) -> dict[str, Doc]:
     """The `metadata` of a field of Settings."""
-    return {"doc": Doc(text, group, metavar, choices, minimum, maximum)}
+    return {"doc": Doc(text, group, metavar, choices, minimum, maximum, prefix)}
 
 
 _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
@@ -62,18 +67,18 @@ class Settings:
         "Folder the application is imported from; put first on the import path. Empty is the current folder.",
         group=_APP, metavar="DIR"))
     factory: bool = field(default=False, metadata=doc(
-        "Call what APP names, with no arguments, and serve what it returns.",
+        "Call what is named, with no arguments, and serve what it returns.",
         group=_APP))
     lifespan: str = field(default="auto", metadata=doc(
         "Whether the application is told of start and stop; auto carries on when it does not know how.",
-        group=_APP, choices=LIFESPAN_MODES))
+        group=_APP, metavar="MODE", choices=LIFESPAN_MODES))
     root_path: str = field(default="", metadata=doc(
         "Path prefix under which a proxy publishes the application, such as /api.",
-        group=_APP, metavar="PATH"))
+        group=_APP, metavar="PATH", prefix="/"))
 
     log_level: str = field(default="info", metadata=doc(
         "The least severe messages that are shown.",
-        group=_LOGS, choices=LOG_LEVELS))
+        group=_LOGS, metavar="LEVEL", choices=LOG_LEVELS))
     access_log: bool = field(default=True, metadata=doc(
         "Write one line for every request answered, to standard output.",
         group=_LOGS))
@@ -130,8 +135,6 @@ class Settings:
     def __post_init__(self) -> None:
         for option in options():
             option.check(getattr(self, option.name))
-        if self.root_path and not self.root_path.startswith("/"):
-            raise ValueError(f"root_path must be empty or begin with /, not {self.root_path!r}")
 
 
 def from_options(given: dict[str, Any]) -> Settings:
@@ -144,10 +147,10 @@ def from_options(given: dict[str, Any]) -> Settings:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """`; did you mean 'port'?`, or nothing when no word is near."""
+    """`; did you mean port?`, or nothing when no word is near."""
     from difflib import get_close_matches  # only ever needed on the way out
 
-    near = get_close_matches(word, known, 1)
+    near = get_close_matches(word, known, 1) or [each for each in known if each.startswith(word)]
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -170,6 +173,8 @@ class Option(NamedTuple):
         """What the option allows, for messages: `a whole number from 0 to 65535`."""
         if self.doc.choices:
             return "one of " + ", ".join(self.doc.choices)
+        if self.doc.prefix:
+            return f"empty or begin with {self.doc.prefix}"
         text = {str: "text", bool: "True or False", int: "a whole number", float: "a number"}[self.kind]
         low, high = self.doc.minimum, self.doc.maximum
         if low is not None:
@@ -196,12 +201,17 @@ class Option(NamedTuple):
         # Python counts True as a number, and a whole number is a fine number of seconds.
         fits = type(value) is self.kind or (self.kind is float and type(value) is int)
         if self.kind is str:
-            fits = isinstance(value, str) and (not self.doc.choices or value in self.doc.choices)
+            fits = isinstance(value, str) and self._fits_text(value)
         elif fits and self.kind is not bool:
             low, high = self.doc.minimum, self.doc.maximum
             fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
         if not fits:
             self._refuse(value, label)
+
+    def _fits_text(self, value: str) -> bool:
+        if self.doc.choices:
+            return value in self.doc.choices
+        return not value or value.startswith(self.doc.prefix)
 
     def _refuse(self, value: Any, label: str) -> None:
         raise ValueError(f"{label or self.name} must be {self.wanted}, not {value!r}")

@@ -1,0 +1,161 @@
+"""The command line: `penstock MODULE[:ATTR] [options]`.
+
+Arguments become Settings, and the runner does the rest. Every option is made from a field of Settings,
+so this file knows none by name. A mistake is answered with one line that names it, and exit code 1.
+argparse and the server are imported only by the runs that need them: `--version` answers at once.
+"""
+
+import sys
+
+TYPE_CHECKING = False  # as type checkers know it, without the five milliseconds of importing typing
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, HelpFormatter
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+    from .settings import Option, Settings
+
+_WIDEST = 100
+
+_INTRO = "Serve an ASGI application over HTTP."
+_APP_HELP = "The application: a module and, after a colon, the name it has there (app when left out)."
+_EXAMPLES = "Try it: penstock penstock.welcome:app"
+
+
+class UsageError(Exception):
+    """The command line makes no sense; the text says why."""
+
+
+def main(argv: "Sequence[str] | None" = None) -> int:
+    """Run the command line `argv` (the process's own when None) and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--version" in words:
+        print(_version())
+        return 0
+    try:
+        found = _parse(words)
+    except UsageError as error:
+        print(f"penstock: {error}\nSee penstock --help.", file=sys.stderr)
+        return 1
+    if found is None:
+        return 0
+    from . import runner
+
+    return runner.run(*found)
+
+
+def _version() -> str:
+    from . import __version__
+
+    kind = sys.implementation.name
+    name = {"cpython": "CPython", "pypy": "PyPy"}.get(kind, kind)
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"penstock {__version__} with {name} {python} on {sys.platform}"
+
+
+def _parse(words: list[str]) -> "tuple[str, Settings] | None":
+    """The application and the settings that `words` ask for; None when they ask for help."""
+    from .settings import Settings, options
+
+    parser = _make_parser(options())
+    if "-h" in words or "--help" in words:
+        print(parser.format_help(), end="")
+        return None
+    _refuse_unknown(words, options())
+    given = vars(parser.parse_args(words))
+    app = given.pop("app", None)
+    if app is None:
+        raise UsageError("which application? Name it as MODULE:ATTR, for example main:app")
+    known = {option.name: option for option in options()}
+    try:
+        values = {name: known[name].parse(text) if isinstance(text, str) else text for name, text in given.items()}
+        return app, Settings(**values)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _refuse_unknown(words: list[str], known: "Sequence[Option]") -> None:
+    """Refuse an option that does not exist, before argparse takes its value for the application."""
+    from .settings import did_you_mean
+
+    flags = ["-h", "--help", "--version", *(flag for option in known for flag in _flags(option))]
+    for word in words:
+        if word == "--":
+            return
+        flag = word.partition("=")[0]
+        if flag.startswith("-") and flag.strip("-") and not flag[1].isdigit() and flag not in flags:
+            near = did_you_mean(flag if flag.startswith("--") else "-" + flag, flags)
+            raise UsageError(f"unknown option {flag}{near}")
+
+
+# -- the parser
+
+
+def _make_parser(known: "Sequence[Option]") -> "ArgumentParser":
+    from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
+
+    class Parser(ArgumentParser):
+        def error(self, message: str) -> "NoReturn":
+            raise UsageError(_reword(message))
+
+    # What is not given is not in the result: the defaults are those of Settings.
+    parser = Parser(
+        prog="penstock",
+        usage="penstock MODULE[:ATTR] [options]",
+        description=_INTRO,
+        epilog=_EXAMPLES,
+        formatter_class=_formatter,
+        allow_abbrev=False,
+        add_help=False,
+        argument_default=SUPPRESS,
+    )
+    first = parser.add_argument_group("What to serve")
+    first.add_argument("app", nargs="?", metavar="MODULE[:ATTR]", help=_APP_HELP)
+    groups: "dict[str, Any]" = {}
+    for option in known:
+        title = option.doc.group
+        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
+        text = _help_text(option)
+        if option.kind is bool:
+            group.add_argument(option.flag, action=BooleanOptionalAction, default=SUPPRESS, help=text)
+        else:
+            group.add_argument(option.flag, metavar=option.doc.metavar, help=text)
+    # Listed here, answered before the parser sees them.
+    last = parser.add_argument_group("Help")
+    last.add_argument("--version", action="store_true", help="Show the version and leave.")
+    last.add_argument("-h", "--help", action="store_true", help="Show this text and leave.")
+    return parser
+
+
+def _formatter(prog: str) -> "HelpFormatter":
+    from argparse import HelpFormatter
+    from shutil import get_terminal_size
+
+    return HelpFormatter(prog, max_help_position=28, width=min(_WIDEST, get_terminal_size((_WIDEST, 24)).columns))
+
+
+def _flags(option: "Option") -> list[str]:
+    return [option.flag, "--no-" + option.flag[2:]] if option.kind is bool else [option.flag]
+
+
+def _help_text(option: "Option") -> str:
+    default: "Any" = option.default
+    if option.kind is bool:
+        default = "on" if default else "off"
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    shown = f"default: {'none' if default is None else default}" if default != "" else ""
+    notes = "; ".join(filter(None, (", ".join(option.doc.choices), shown)))
+    return (option.doc.help + (f" ({notes})" if notes else "")).replace("%", "%%")
+
+
+def _reword(message: str) -> str:
+    """An argparse message in our words; one that is not known stays as it is."""
+    subject, _, trouble = message.removeprefix("argument ").partition(": ")
+    if trouble == "expected one argument":
+        return f"{subject} needs a value"
+    if trouble.startswith("ignored explicit argument"):
+        return f"{subject} takes no value"
+    if subject == "unrecognized arguments":
+        return f"there can be one application only, so what is {trouble}?"
+    return message
