@@ -6,10 +6,10 @@ loaded for some seconds and stopped. A figure never makes the bench fail; a wron
 """
 
 import argparse
-import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Collection
 from types import FrameType
 
 from bench import figures, report
@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _names(known: dict[str, Kind] | dict[str, Workload]) -> "type[list[str]]":
+def _names(known: Collection[str]) -> Callable[[str], list[str]]:
     def split(text: str) -> list[str]:
         names = text.split(",")
         unknown = [name for name in names if name not in known]
@@ -66,7 +66,7 @@ def _names(known: dict[str, Kind] | dict[str, Workload]) -> "type[list[str]]":
             raise argparse.ArgumentTypeError(f"no {', '.join(unknown)}; there are {', '.join(known)}")
         return names
 
-    return split  # type: ignore[return-value]
+    return split
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,8 +1,8 @@
 """The servers that are measured: their command lines, and one of them running.
 
 A server is started in a process group of its own, on one core; whatever happens to the bench,
-leaving `running()` ends the whole group. Idle connections are kept for 10 minutes by all, and
-nobody writes an access log; everything else is as it comes.
+leaving `running()` ends the whole group. All keep idle connections for as long as the bench needs
+them, nobody writes an access log; everything else is as it comes.
 """
 
 import os
@@ -52,7 +52,9 @@ KINDS = {
         Kind("uvicorn-h11-asyncio", f"{UVICORN} --http h11 --loop asyncio", ("uvicorn", "h11")),
         Kind(
             "granian",
-            "granian apps:app --interface asgi --host 127.0.0.1 --port {port} --log-level warning --workers 1",
+            # Its back-pressure counts connections: the usual 1,024 would keep the idle ones from being accepted.
+            "granian apps:app --interface asgi --host 127.0.0.1 --port {port} --log-level warning --workers 1"
+            " --backpressure 20000 --http1-header-read-timeout 60000",
             ("granian", "uvloop"),
         ),
         Kind(
@@ -104,7 +106,7 @@ def running(kind: Kind, python: str) -> Iterator[Running]:
     with tempfile.TemporaryFile() as output:
         process = _start(command, output)
         try:
-            _wait_listening(process, port, output)
+            _wait_listening(kind, process, port, output)
             yield Running(kind, port, process.pid)
         finally:
             _end(process)
@@ -130,7 +132,7 @@ def _start(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         os.sched_setaffinity(0, load_core)
 
 
-def _wait_listening(process: subprocess.Popen[bytes], port: int, output: IO[bytes]) -> None:
+def _wait_listening(kind: Kind, process: subprocess.Popen[bytes], port: int, output: IO[bytes]) -> None:
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -142,7 +144,7 @@ def _wait_listening(process: subprocess.Popen[bytes], port: int, output: IO[byte
     output.seek(0)
     said = output.read().decode(errors="replace").strip().splitlines()[-8:]
     what = "did not listen within 30 s" if process.returncode is None else f"ended with code {process.returncode}"
-    raise BenchError("\n    ".join([f"{' '.join(process.args[1:4])} {what}", *said]))  # type: ignore[index]
+    raise BenchError("\n    ".join([f"{kind.name} {what}", *said]))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
