@@ -4,9 +4,10 @@
 package costs nearly nothing: what is named here is loaded when it is first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers know it, without the five milliseconds of importing typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from .settings import Settings
 
 __all__ = ["Settings", "__version__", "run"]
