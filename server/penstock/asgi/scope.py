@@ -1,0 +1,41 @@
+"""The ASGI scope of a request, made of its head (ASGI HTTP spec 2.5, "HTTP Connection Scope").
+
+Text where the spec says text: the path is percent-decoded and read as UTF-8, octets that are not UTF-8 become U+FFFD
+(the path as it came is in `raw_path`). Everything else stays bytes as the client sent it.
+"""
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from ..connection.exchange import Exchange
+
+Scope = dict[str, Any]
+
+
+def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None) -> Scope:
+    """A fresh scope; `state` is the lifespan's, of which each request gets a copy of its own, or None."""
+    head = exchange.head
+    connection = exchange.connection
+    raw_path = head.path
+    path = raw_path.decode("ascii") if b"%" not in raw_path and raw_path.isascii() else _decode(raw_path)
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": head.version,
+        "server": connection.server,
+        "client": connection.client,
+        "scheme": connection.scheme,
+        "method": head.method,
+        "root_path": root_path,
+        "path": root_path + path if root_path else path,
+        "raw_path": root_path.encode() + raw_path if root_path else raw_path,
+        "query_string": head.query,
+        "headers": head.fields,
+    }
+    if state is not None:
+        scope["state"] = state.copy()
+    return scope
+
+
+def _decode(raw_path: bytes) -> str:
+    return unquote_to_bytes(raw_path).decode("utf-8", "replace")

@@ -1,0 +1,69 @@
+"""What has come and has not been read yet.
+
+Most requests come whole in one piece, so that piece is kept as it is, never copied: a buffer of bytes and a
+position. Only what arrives in bits is gathered, in a bytearray, which grows and shrinks without copying the rest.
+A search for the end of a line or of a head goes on where the last one stopped: a peer that drips octets costs
+time in proportion to what it sent, never its square.
+"""
+
+
+class Buffer:
+    """Octets between the socket and the readers. `len()` is what is left to read."""
+
+    __slots__ = ("_octets", "_position", "_searched")
+
+    def __init__(self) -> None:
+        self._octets: bytes | bytearray = b""
+        self._position = 0
+        self._searched = 0
+
+    def feed(self, octets: bytes) -> None:
+        """Add what has come."""
+        left = self._octets
+        if self._position == len(left):
+            self._octets = octets
+            self._position = self._searched = 0
+            return
+        if isinstance(left, bytes):
+            left = self._octets = bytearray(left)
+        if self._position:
+            del left[: self._position]
+            self._searched = max(0, self._searched - self._position)
+            self._position = 0
+        left += octets
+
+    def __len__(self) -> int:
+        return len(self._octets) - self._position
+
+    def clear(self) -> None:
+        """Forget all of it: after an error nothing that came may be read (CVE-2024-49768's lesson)."""
+        self._octets = b""
+        self._position = self._searched = 0
+
+    def take(self, most: int) -> bytes:
+        """Take up to `most` octets; b"" when nothing is there."""
+        start = self._position
+        end = min(start + most, len(self._octets))
+        self._position = self._searched = end
+        return bytes(self._octets[start:end])
+
+    def take_until(self, delimiter: bytes) -> bytes | None:
+        """Take what stands before `delimiter`, and the delimiter with it; None until it has come."""
+        start = self._position
+        found = self._octets.find(delimiter, max(start, self._searched))
+        if found < 0:
+            # The delimiter may be cut: look again at its length less one.
+            self._searched = max(start, len(self._octets) - len(delimiter) + 1)
+            return None
+        self._position = self._searched = found + len(delimiter)
+        return bytes(self._octets[start:found])
+
+    def peek(self, start: int, end: int | None = None) -> bytes:
+        """Look at the octets from `start` to `end` of what is left, without taking them."""
+        base = self._position
+        return bytes(self._octets[base + start : None if end is None else base + end])
+
+    def skip(self, count: int) -> None:
+        """Take `count` octets that were looked at and throw them away."""
+        self._position += count
+        self._searched = max(self._searched, self._position)

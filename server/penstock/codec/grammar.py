@@ -1,0 +1,69 @@
+"""The grammar of HTTP/1.1, rule by rule: the only file of the codec that holds a pattern.
+
+Each RFC rule stands above what implements it; where ours is narrower than the RFC, a line says why. Two kinds
+of tool: tables of allowed octets, for `octets.translate(None, TABLE)`, which deletes every allowed octet in one
+call in C and so leaves nothing of a good text; and patterns for `fullmatch`, none of which can backtrack.
+"""
+
+import re
+
+_ALPHA = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGIT = b"0123456789"
+
+# RFC 9110 5.6.2   tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~"
+#                          / DIGIT / ALPHA ;  token = 1*tchar
+TCHAR = b"!#$%&'*+-.^_`|~" + _DIGIT + _ALPHA
+
+# RFC 9110 5.5     field-vchar = VCHAR / obs-text ;  field-content = field-vchar [ 1*( SP / HTAB / field-vchar ) ]
+# Everything but the other control octets: CR, LF and NUL must be refused, the rest of CTL is "invalid" too.
+FIELD_OCTETS = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+
+# RFC 9112 3.2     request-target: every form of it is made of visible ASCII (RFC 3986). "#" would start a fragment,
+# which is never sent; `"<>\^`{|}` are outside RFC 3986 but sent by browsers, and cannot end or split anything.
+TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
+
+# The same with raw octets above ASCII, for the option that lets them through.
+TARGET_OCTETS_RAW = TARGET_OCTETS + bytes(range(0x80, 0x100))
+
+# RFC 9112 2.3     HTTP-version = "HTTP" "/" DIGIT "." DIGIT   (case-sensitive)
+HTTP_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
+
+# RFC 9110 7.2     Host = uri-host [ ":" port ]
+# RFC 3986 3.2.2   host = IP-literal / IPv4address / reg-name ;  reg-name = *( unreserved / pct-encoded / sub-delims )
+# Narrower: no "," (it is how two Host fields look after somebody has joined them), and a port of at most 5 digits.
+HOST = re.compile(
+    rb"(?:\[(?:[0-9A-Fa-f:.]{2,45}|v[0-9A-Fa-f]{1,8}\.[A-Za-z0-9._~!$&'()*+;=:-]{1,255})\]"
+    rb"|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)"
+    rb"(?::[0-9]{0,5})?"
+)
+
+# RFC 9112 3.2.2   absolute-form = absolute-URI.  Only what an origin server can be asked for: http and https, no userinfo.
+ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?@]+)(/[^?]*)?(?:\?(.*))?")
+
+# RFC 9112 3.2.3   authority-form = uri-host ":" port
+AUTHORITY_FORM = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]+):[0-9]{1,5}")
+
+# RFC 9112 7.1     chunk-size = 1*HEXDIG.  At most 15 digits: what is larger cannot be sent by anybody.
+CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+
+# RFC 9112 7.1.1   chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ), val = token / quoted-string
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+CHUNK_EXTENSIONS = re.compile(rb"(?:[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)+")
+
+# RFC 9112 7       transfer-coding = token *( OWS ";" OWS transfer-parameter ), enough to tell a list from nonsense
+TRANSFER_CODING = re.compile(_TOKEN + rb"(?:[ \t]*;[ \t]*" + _TOKEN + rb"[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))*")
+
+# RFC 9110 8.6     Content-Length = 1*DIGIT.  `bytes.isdigit` is ASCII only; 18 digits are below 2**63 (and below the
+# length at which int() refuses), so a larger one is a mistake or an attack.
+MAX_LENGTH_DIGITS = 18
+
+
+def is_token(octets: bytes) -> bool:
+    """Whether this is a token (RFC 9110 5.6.2): a method, a field name, a coding."""
+    return bool(octets) and not octets.translate(None, TCHAR)
+
+
+def tokens_of(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list (RFC 9110 5.6.1), lower-cased, empty ones left out."""
+    return [member.strip(b" \t").lower() for member in value.split(b",") if member.strip(b" \t")]

@@ -1,0 +1,208 @@
+"""A request's head: one block of octets in, one `RequestHead` out, or a `ProtocolError`.
+
+The block is what stands before the empty line, found by `http1.py`. Nothing is repaired; whatever is doubtful is
+refused (RFC 9112 11: what two parsers may read in two ways is how requests are smuggled).
+
+Its trick is to leave the loops to C: one `translate` checks every octet of the head, one `split` makes the lines,
+and two bounded tables answer for what repeats. `_NAMES` knows each field name that was checked once. `_LINES`
+knows whole lines of fields that clients send unchanged with every request (user-agent, accept …): only names
+picked for that, never credentials or framing, so a miss costs a look-up and nothing of a stranger's stays here.
+Twelve fields cost about 5 µs when no line was seen before and 3 µs when they were; the same checks one by one, 20 µs.
+"""
+
+from .errors import ProtocolError
+from .events import CHUNKED, Field, RequestHead
+from .grammar import FIELD_OCTETS, HOST, MAX_LENGTH_DIGITS, TRANSFER_CODING, is_token, tokens_of
+from .target import RequestLine, parse_request_line
+
+_PLAIN, _REPEATED, _DECISIVE = range(3)
+
+# Fields that decide about framing, routing or the connection: looked at in every request.
+_DECISIVE_NAMES = (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade")
+# Fields whose whole line a client repeats: worth a place in `_LINES`.
+_REPEATED_NAMES = (
+    b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"cache-control", b"content-type", b"dnt",
+    b"origin", b"pragma", b"priority", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest",
+    b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"te", b"upgrade-insecure-requests",
+    b"user-agent", b"via", b"x-forwarded-proto", b"x-requested-with",
+)  # fmt: skip
+
+_NAMES: dict[bytes, tuple[bytes, int]] = {}
+_LINES: dict[bytes, Field] = {}
+_MAX_NAMES = 2048
+_MAX_LINES = 2048
+_MAX_NAME_KEPT = 64
+_MAX_LINE_KEPT = 256
+
+_HOSTS: set[bytes] = set()
+_MAX_HOSTS = 256
+
+
+def parse_head(block: bytes, *, max_fields: int, is_lenient: bool = False) -> RequestHead:
+    """Read a head: the request line and the fields, without the empty line behind them.
+
+    `is_lenient` lets lower-case methods and raw octets above ASCII in the target pass. Raises ProtocolError: 400
+    for a broken rule, 414, 431, 417, 501 and 505 where RFC 9110 15 has a status of its own.
+    """
+    lines = block.split(b"\r\n")
+    # Of a good head nothing but the line ends is left when all allowed octets are deleted.
+    if len(block.translate(None, FIELD_OCTETS)) != 2 * (len(lines) - 1):
+        raise bad_octet(block)
+    if len(lines) > max_fields + 1:
+        raise ProtocolError(431, f"more than {max_fields} header fields", "RFC 6585 5")
+    request = parse_request_line(lines[0], is_lenient)
+    del lines[0]
+    fields: list[Field] = []
+    decisive: list[Field] = []
+    for line in lines:
+        field = _LINES.get(line)
+        if field is None:
+            field, kind = parse_field(line)
+            if kind == _DECISIVE:
+                decisive.append(field)
+            elif kind == _REPEATED and len(line) <= _MAX_LINE_KEPT and len(_LINES) < _MAX_LINES:
+                _LINES[line] = field
+        fields.append(field)
+    return _judge(request, fields, decisive)
+
+
+def parse_field(line: bytes) -> tuple[Field, int]:
+    """One field line, its octets checked already, and what kind of name it has (RFC 9112 5.1)."""
+    name, colon, value = line.partition(b":")
+    known = _NAMES.get(name)
+    if known is None or not colon:
+        known = _learn_name(name, colon, line)
+    # Only SP and HTAB are white space here: bytes.strip() alone would also take VT and FF.
+    return (known[0], value.strip(b" \t")), known[1]
+
+
+def bad_octet(block: bytes) -> ProtocolError:
+    """Find the octet that may not stand in a head or in trailers."""
+    allowed = frozenset(FIELD_OCTETS)
+    offset = 0
+    while offset < len(block):
+        if block[offset : offset + 2] == b"\r\n":
+            offset += 2
+        elif block[offset] in allowed:
+            offset += 1
+        else:
+            break
+    octet = block[offset : offset + 1]
+    what = {b"\r": "a bare CR", b"\n": "a bare LF", b"\0": "a NUL"}.get(octet, "a control octet")
+    clause = "RFC 9112 2.2" if octet in (b"\r", b"\n") else "RFC 9110 5.5"
+    return ProtocolError(400, f"{what} in the request head", clause, offset=offset, excerpt=block)
+
+
+def _learn_name(name: bytes, colon: bytes, line: bytes) -> tuple[bytes, int]:
+    """Check a field name not seen before, and remember it while there is room."""
+    if line[:1] in (b" ", b"\t"):
+        raise ProtocolError(400, "a folded header line", "RFC 9112 5.2", excerpt=line)
+    if not colon:
+        raise ProtocolError(400, "a header line without a colon", "RFC 9112 5", excerpt=line)
+    if name[-1:] in (b" ", b"\t"):
+        raise ProtocolError(400, "white space before a header's colon", "RFC 9112 5.1", excerpt=line)
+    if not is_token(name):
+        raise ProtocolError(400, "a header name that is not a token", "RFC 9110 5.1", excerpt=line)
+    lower = name.lower()
+    kind = _DECISIVE if lower in _DECISIVE_NAMES else _REPEATED if lower in _REPEATED_NAMES else _PLAIN
+    if len(name) <= _MAX_NAME_KEPT and len(_NAMES) < _MAX_NAMES:
+        _NAMES[name] = lower, kind
+    return lower, kind
+
+
+def _judge(request: RequestLine, fields: list[Field], decisive: list[Field]) -> RequestHead:
+    """Read the fields that decide, and put the head together."""
+    method, path, query, version, authority = request
+    host: bytes | None = None
+    length: bytes | None = None
+    codings: list[bytes] = []
+    options: list[bytes] = []
+    expectation = b""
+    protocols: tuple[bytes, ...] = ()
+    for name, value in decisive:
+        if name == b"host":
+            if host is not None:
+                raise ProtocolError(400, "more than one Host", "RFC 9112 3.2")
+            host = value
+            if host not in _HOSTS:
+                _check_host(host)
+        elif name == b"connection":
+            options += tokens_of(value)
+        elif name == b"content-length":
+            if length is not None:
+                raise ProtocolError(400, "more than one Content-Length", "RFC 9112 6.3")
+            length = value
+        elif name == b"transfer-encoding":
+            codings.append(value)
+        elif name == b"expect":
+            expectation = value.lower()
+        else:
+            protocols += tuple(tokens_of(value))
+    if host is None and version == "1.1":
+        raise ProtocolError(400, "no Host", "RFC 9112 3.2")
+    if authority is not None:
+        _replace_host(fields, authority)
+    # RFC 9112 9.3: close wins over keep-alive; 1.1 stays open unless told, 1.0 closes unless told.
+    keeps_alive = version == "1.1" or b"keep-alive" in options
+    if b"close" in options:
+        keeps_alive = False
+    body_length = _body_length(length, codings, version) if length is not None or codings else 0
+    # A 1.0 client cannot be asked to wait or to switch: both fields are ignored (RFC 9110 7.8 and 10.1.1).
+    if protocols and (version == "1.0" or b"upgrade" not in options):
+        protocols = ()
+    if expectation and expectation != b"100-continue" and version == "1.1":
+        raise ProtocolError(417, "an expectation other than 100-continue", "RFC 9110 10.1.1", excerpt=expectation)
+    expects_continue = expectation == b"100-continue" and version == "1.1" and body_length != 0
+    return RequestHead(method, path, query, version, fields, body_length, keeps_alive, expects_continue, protocols)
+
+
+def _check_host(host: bytes) -> None:
+    """Refuse a Host that is no host (RFC 9110 7.2): apps build URLs of it."""
+    if not HOST.fullmatch(host):
+        raise ProtocolError(400, "an invalid Host", "RFC 9112 3.2", excerpt=host)
+    if len(_HOSTS) < _MAX_HOSTS and len(host) <= _MAX_NAME_KEPT:
+        _HOSTS.add(host)
+
+
+def _replace_host(fields: list[Field], authority: bytes) -> None:
+    """The target's authority takes the place of Host (RFC 9112 3.2.2): one of the two must be believed."""
+    place = next((at for at, field in enumerate(fields) if field[0] == b"host"), None)
+    if place is None:
+        fields.insert(0, (b"host", authority))
+    else:
+        fields[place] = (b"host", authority)
+
+
+def _body_length(length: bytes | None, codings: list[bytes], version: str) -> int:
+    """Decide the framing of the body (RFC 9112 6.3): never by guessing, never by preference."""
+    if not codings:
+        return read_length(length or b"")
+    if length is not None:
+        raise ProtocolError(400, "Transfer-Encoding and Content-Length together", "RFC 9112 6.3")
+    if version == "1.0":
+        raise ProtocolError(400, "Transfer-Encoding in an HTTP/1.0 request", "RFC 9112 6.1")
+    if codings == [b"chunked"]:
+        return CHUNKED
+    names = [name for value in codings for name in tokens_of(value)]
+    if names == [b"chunked"] and len(codings) == 1 and b"," not in codings[0]:
+        return CHUNKED
+    listed = b", ".join(codings)
+    if not names or not all(TRANSFER_CODING.fullmatch(name) for name in names) or names[-1] != b"chunked":
+        raise ProtocolError(400, "a Transfer-Encoding that does not end with chunked", "RFC 9112 6.3", excerpt=listed)
+    if b"identity" in names or any(name.startswith(b"chunked") for name in names[:-1]):
+        raise ProtocolError(400, "a Transfer-Encoding with chunked twice or with identity", "RFC 9112 6.1", excerpt=listed)
+    raise ProtocolError(501, "a transfer coding other than chunked", "RFC 9112 6.1", excerpt=listed)
+
+
+def read_length(length: bytes) -> int:
+    """A Content-Length (RFC 9110 8.6); int() alone would also take +5, -5, 1_0 and " 5 "."""
+    if not length.isdigit():
+        raise ProtocolError(400, "a Content-Length that is not a number", "RFC 9110 8.6", excerpt=length)
+    if len(length) > MAX_LENGTH_DIGITS:
+        raise ProtocolError(413, "a Content-Length nobody can send", "RFC 9110 8.6", excerpt=length)
+    return int(length)
+
+
+for _name in _DECISIVE_NAMES + _REPEATED_NAMES:
+    for _spelling in (_name, _name.title()):
+        _learn_name(_spelling, b":", _spelling + b":")

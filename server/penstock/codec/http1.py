@@ -1,0 +1,336 @@
+"""One HTTP/1.1 connection as the server sees it: requests out of octets, octets out of responses.
+
+Three verbs. `feed` takes what came; `next_event` returns what it means, or None for "more must come", or raises
+ProtocolError once and for all; `encode_…` turns a response into octets. Each exchange has two sides, the request and
+the response, and each side is in one of a few states:
+
+    request    HEAD → BODY → COMPLETE          response    NONE → HELD → BODY → COMPLETE
+               HEAD → COMPLETE (no body)                   NONE → HELD → COMPLETE (all in one piece)
+               any  → FAILED
+
+When both are COMPLETE the next exchange begins, unless the connection is to be closed. The response's head is held
+back until the first piece of its body: they leave together, and what frames the body can be chosen in full knowledge.
+
+Knows no socket, clock or log; the Date line is handed in ready-made.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import NamedTuple
+
+from .body import ChunkedReader, LengthReader
+from .buffer import Buffer
+from .errors import ProtocolError, ResponseError
+from .events import CHUNKED, BodyEnd, Event, RequestHead
+from .grammar import FIELD_OCTETS
+from .head import bad_octet, parse_head
+from .response import STATUS_LINES, Defaults, FieldBlock, encode_fields, encode_trailers
+
+MAX_SKIPPED_BODY = 65536
+"""A body the app did not read is skipped up to this many octets; beyond, closing is cheaper."""
+
+_JOIN_BELOW = 16384
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Limits(NamedTuple):
+    """How much a peer may send; see the options of the same names."""
+
+    head: int
+    fields: int
+    is_lenient: bool = False
+
+
+class _Request(Enum):
+    HEAD = "head"
+    BODY = "body"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class _Response(Enum):
+    NONE = "none"
+    HELD = "held"
+    BODY = "body"
+    COMPLETE = "complete"
+
+
+class _Framing(Enum):
+    """How the end of a response's body is told (RFC 9112 6.3)."""
+
+    NO_BODY = "no body"
+    LENGTH = "content-length"
+    CHUNKS = "chunks"
+    UNTIL_CLOSE = "until close"
+
+
+# Looking a member up in its class costs a microsecond's tenth each time; the hot path reads these.
+_HEAD, _BODY, _COMPLETE, _FAILED = _Request
+_NONE, _HELD, _STARTED, _ENDED = _Response
+_NO_BODY, _LENGTH, _CHUNKS, _UNTIL_CLOSE = _Framing
+
+
+class Http1Codec:
+    """Bytes and events of one connection, server side."""
+
+    __slots__ = (
+        "wants_close", "_limits", "_buffer", "_inspected", "_has_skipped_line", "_request", "_head", "_reader", "_response",
+        "_status", "_block", "_framing", "_left",
+    )  # fmt: skip
+
+    def __init__(self, limits: Limits) -> None:
+        self.wants_close = False
+        """The connection ends with the present response. Set it before the response's head to say so to the peer."""
+        self._limits = limits
+        self._buffer = Buffer()
+        self._inspected = 0
+        self._has_skipped_line = False
+        self._request = _HEAD
+        self._head: RequestHead | None = None
+        self._reader: LengthReader | ChunkedReader | None = None
+        self._response = _NONE
+        self._status = 0
+        self._block: FieldBlock | None = None
+        self._framing = _NO_BODY
+        self._left = 0
+
+    # ── what came ──
+
+    def feed(self, octets: bytes) -> None:
+        """Take what the peer sent. After a failure nothing more is kept."""
+        if self._request is not _FAILED:
+            self._buffer.feed(octets)
+
+    @property
+    def buffered(self) -> int:
+        """Octets that came and were not read yet."""
+        return len(self._buffer)
+
+    @property
+    def is_quiet(self) -> bool:
+        """The client has said that this request is its last, and all of it was read: nothing more will come."""
+        return self._request is _COMPLETE and not self._buffer and self._head is not None and not self._head.keeps_alive
+
+    @property
+    def is_response_begun(self) -> bool:
+        """Some of the present response was handed out: another one can no longer take its place."""
+        return self._response is _STARTED or self._response is _ENDED
+
+    def next_event(self) -> Event | None:
+        """What the octets mean; None when more must come, or when the response must end first.
+
+        Raises ProtocolError when the peer broke a rule: then nothing more can be read on this connection.
+        """
+        try:
+            if self._request is _HEAD:
+                return self._read_head()
+            if self._request is _BODY:
+                return self._read_body()
+        except ProtocolError:
+            self._request = _FAILED
+            self._buffer.clear()
+            self.wants_close = True
+            raise
+        return None
+
+    def _read_head(self) -> RequestHead | None:
+        if not self._buffer:
+            return None
+        limit = self._limits.head
+        block = self._buffer.take_until(b"\r\n\r\n")
+        if block is None:
+            self._inspect_partial_head(limit)
+            return None
+        # RFC 9112 2.2: one empty line before the request line is ignored.
+        if block[:2] == b"\r\n" and not self._has_skipped_line:
+            block = block[2:]
+        if len(block) > limit:
+            raise _too_long(block, limit)
+        head = parse_head(block, max_fields=self._limits.fields, is_lenient=self._limits.is_lenient)
+        self._inspected = 0
+        self._has_skipped_line = False
+        self._head = head
+        if head.body_length == 0:
+            self._request = _COMPLETE
+        elif head.body_length == CHUNKED:
+            self._request = _BODY
+            self._reader = ChunkedReader(limit, self._limits.fields)
+        else:
+            self._request = _BODY
+            self._reader = LengthReader(head.body_length)
+        return head
+
+    def _inspect_partial_head(self, limit: int) -> None:
+        """Refuse a head that can no longer become a good one, however slowly it comes, and each octet once."""
+        buffer = self._buffer
+        if not self._has_skipped_line and buffer.peek(0, 2) == b"\r\n":
+            buffer.skip(2)
+            self._has_skipped_line = True
+        fresh = buffer.peek(self._inspected)
+        if fresh.translate(None, FIELD_OCTETS).replace(b"\r\n", b"") not in (b"", b"\r") or b"\r" in fresh.replace(b"\r\n", b"")[:-1]:
+            raise bad_octet(buffer.peek(0))
+        # A CR at the end may get its LF yet.
+        self._inspected += len(fresh) - fresh.endswith(b"\r")
+        if len(buffer) > limit + 3:
+            raise _too_long(buffer.peek(0), limit)
+
+    def _read_body(self) -> Event | None:
+        event = self._reader.read(self._buffer) if self._reader is not None else None
+        if type(event) is BodyEnd:
+            self._request = _COMPLETE
+            self._reader = None
+            if self._response is _ENDED:
+                self._begin_next_exchange()
+        return event
+
+    # ── what goes out ──
+
+    def encode_head(self, status: int, fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> None:
+        """Check a final response's head and hold it back until `encode_body`.
+
+        Raises ResponseError for what cannot go on the wire; then no response is held.
+        """
+        if self._response is not _NONE:
+            raise ResponseError("the response has been started already")
+        if type(status) is not int or not 200 <= status <= 999:
+            raise ResponseError(f"a final status is an int from 200 to 999, not {status!r}")
+        self._block = encode_fields(fields, defaults)
+        self._status = status
+        self._response = _HELD
+
+    def drop_head(self) -> None:
+        """Forget a held head: another response takes its place."""
+        if self._response is _HELD:
+            self._response = _NONE
+            self._block = None
+
+    def encode_body(self, octets: bytes, is_last: bool) -> list[bytes]:
+        """A piece of the body, framed, the held head before it: what to send, in order.
+
+        Raises ResponseError when the body does not fit the Content-Length that the app gave, with nothing encoded.
+        """
+        if self._block is not None:
+            start = self._encode_held_head(self._block, octets, is_last)
+        elif self._response is _STARTED:
+            start = b""
+        else:
+            raise ResponseError("a body without a response that has begun")
+        framing = self._framing
+        if framing is _NO_BODY:
+            octets = b""
+        elif framing is _LENGTH:
+            self._count(len(octets), is_last)
+        elif framing is _CHUNKS:
+            if octets:
+                start += b"%x\r\n" % len(octets)
+            end = (b"\r\n" if octets else b"") + (b"0\r\n\r\n" if is_last else b"")
+            return self._sent([start, octets, end], is_last)
+        return self._sent([start, octets], is_last)
+
+    def encode_last_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+        """End a body in chunks with trailers; elsewhere they have no place and are left out (RFC 9112 7.1.2)."""
+        if self._response is not _STARTED or self._framing is not _CHUNKS:
+            return self.encode_body(b"", True)
+        return self._sent([b"0\r\n" + encode_trailers(fields) + b"\r\n"], True)
+
+    def encode_refusal(self, status: int, reason: str, defaults: Defaults) -> bytes:
+        """A whole response of the server's own, the last one on this connection."""
+        self.drop_head()
+        self.wants_close = True
+        text = (reason + "\n").encode()
+        fields = [(b"content-type", b"text/plain; charset=utf-8")]
+        if status == 405 or status == 501:
+            fields.append((b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"))
+        self.encode_head(status, fields, defaults)
+        return b"".join(self.encode_body(text, True))
+
+    def _encode_held_head(self, block: FieldBlock, octets: bytes, is_last: bool) -> bytes:
+        """Choose the framing (RFC 9112 6), decide about the connection, and put the head together."""
+        head, status, length = self._head, self._status, block.length
+        framing_line = b""
+        if status == 204 or status == 304 or (head is not None and head.method == "HEAD"):
+            framing = _NO_BODY
+            # RFC 9110 8.6: never in a 204; elsewhere only what a GET would have been told.
+            if length is None and is_last and octets and status != 304:
+                length = len(octets)
+            if length is not None and status != 204:
+                framing_line = b"content-length: %d\r\n" % length
+        elif length is not None or is_last:
+            framing = _LENGTH
+            self._left = len(octets) if length is None else length
+            if len(octets) > self._left or (is_last and len(octets) != self._left):
+                raise _misfit(len(octets) - self._left)
+            framing_line = b"content-length: %d\r\n" % self._left
+        elif head is not None and head.version == "1.1":
+            framing = _CHUNKS
+            framing_line = b"transfer-encoding: chunked\r\n"
+        else:
+            framing = _UNTIL_CLOSE
+        self._framing = framing
+        self.wants_close = self._decide_close(block)
+        if self.wants_close:
+            framing_line += b"connection: close\r\n"
+        elif head is not None and head.version == "1.0":
+            framing_line += b"connection: keep-alive\r\n"
+        self._response = _STARTED
+        self._block = None
+        return b"".join((STATUS_LINES[status], block.octets, framing_line, b"\r\n"))
+
+    def _decide_close(self, block: FieldBlock) -> bool:
+        """Whether the connection ends with this response: the one place that decides it (RFC 9112 9.3 and 9.6)."""
+        head = self._head
+        if self.wants_close or block.wants_close or head is None or not head.keeps_alive:
+            return True
+        if self._framing is _UNTIL_CLOSE:
+            return True
+        if self._request is not _BODY:
+            return False
+        # A body is still coming. A client that waits for 100 Continue may send it or not: nobody can tell where the
+        # next request starts. A long one that nobody reads is not worth receiving.
+        return head.expects_continue or (self._reader is not None and self._reader.left > MAX_SKIPPED_BODY)
+
+    def confirm_continue(self) -> bytes:
+        """The interim response that the client waits for; b"" when it does not, or no longer (RFC 9110 10.1.1)."""
+        head = self._head
+        if head is None or not head.expects_continue or self._request is not _BODY or self.is_response_begun:
+            return b""
+        self._head = head._replace(expects_continue=False)
+        return b"" if self._buffer else CONTINUE
+
+    def _count(self, size: int, is_last: bool) -> None:
+        """Hold the app to its Content-Length: a longer body would be read as the next response."""
+        if size > self._left or (is_last and size != self._left):
+            raise _misfit(size - self._left)
+        self._left -= size
+
+    def _sent(self, parts: list[bytes], is_last: bool) -> list[bytes]:
+        """What leaves; small parts joined, large ones as they are, so that no large body is copied."""
+        if is_last:
+            self._response = _ENDED
+            if self._request is _COMPLETE:
+                self._begin_next_exchange()
+        if len(parts) > 1 and len(parts[1]) > _JOIN_BELOW:
+            return [part for part in parts if part]
+        return [b"".join(parts)]
+
+    def _begin_next_exchange(self) -> None:
+        """Both sides are complete."""
+        if not self.wants_close:
+            self._request = _HEAD
+            self._response = _NONE
+            self._head = None
+
+
+def _misfit(excess: int) -> ResponseError:
+    if excess > 0:
+        return ResponseError(f"the body is {excess} octets longer than its content-length")
+    return ResponseError(f"the body is {-excess} octets shorter than its content-length")
+
+
+def _too_long(block: bytes, limit: int) -> ProtocolError:
+    """414 when the target alone is too long, else 431."""
+    line_end = block.find(b"\r\n")
+    if line_end < 0 or line_end > limit:
+        return ProtocolError(414, f"a request line over {limit} octets", "RFC 9112 3", excerpt=block)
+    return ProtocolError(431, f"a request head over {limit} octets", "RFC 6585 5", excerpt=block)

@@ -1,0 +1,120 @@
+"""A response's head: status and fields of the app in, octets out, or a `ResponseError` (RFC 9112 4 to 6).
+
+No octet of an app can end a field: every name is a token, checked once and kept in a bounded table, and one
+`translate` over the finished block finds any CR, LF, NUL or other control octet in a value. What frames the body is
+decided here alone: the app's Content-Length is held to, its Transfer-Encoding and Connection are not sent on.
+"""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import NamedTuple
+
+from .errors import ResponseError
+from .grammar import FIELD_OCTETS, MAX_LENGTH_DIGITS, is_token, tokens_of
+
+_PLAIN, _LENGTH, _CODING, _CONNECTION, _DATE, _SERVER = range(6)
+_KINDS = {
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+    b"keep-alive": _CODING,
+    b"date": _DATE,
+    b"server": _SERVER,
+}
+
+_NAMES: dict[bytes, tuple[bytes, int]] = {}
+_MAX_NAMES = 1024
+
+STATUS_LINES = {
+    status: b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode() if status in HTTPStatus._value2member_map_ else b"")
+    for status in range(100, 1000)
+}
+
+
+class Defaults(NamedTuple):
+    """Ready-made field lines, each with its CRLF, that a response gets unless the app sends that field itself."""
+
+    date: bytes
+    server: bytes
+    both: bytes
+
+
+class FieldBlock(NamedTuple):
+    """The app's fields as octets, and what they say about framing and the connection."""
+
+    octets: bytes
+    """Field lines, each with its CRLF, Date and Server among them, Content-Length not."""
+    length: int | None
+    """The Content-Length the app gave, or None."""
+    wants_close: bool
+
+
+def encode_fields(fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> FieldBlock:
+    """Check the app's fields and join them. Raises ResponseError for what cannot go on the wire."""
+    try:
+        return _encode_fields(fields, defaults)
+    except (TypeError, AttributeError) as error:
+        raise ResponseError(f"headers must be an iterable of pairs of bytes: {error}") from None
+
+
+def encode_trailers(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The trailer section behind the last chunk (RFC 9112 7.1.2), by the same checks; framing fields are left out."""
+    return encode_fields(fields, Defaults(b"", b"", b"")).octets
+
+
+def _encode_fields(fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> FieldBlock:
+    lines: list[bytes] = []
+    length: bytes | None = None
+    wants_close = has_date = has_server = False
+    for name, value in fields:
+        known = _NAMES.get(name)
+        if known is None:
+            known = _learn_name(name)
+        start, kind = known
+        if kind == _PLAIN:
+            lines.append(start + value)
+        elif kind == _LENGTH:
+            if length is not None:
+                raise ResponseError("more than one content-length in the response")
+            length = value
+        elif kind == _CONNECTION:
+            wants_close = wants_close or b"close" in tokens_of(value)
+        elif kind != _CODING:
+            has_date = has_date or kind == _DATE
+            has_server = has_server or kind == _SERVER
+            lines.append(start + value)
+    lines.append(b"")
+    octets = b"\r\n".join(lines)
+    if len(octets.translate(None, FIELD_OCTETS)) != 2 * (len(lines) - 1):
+        raise _bad_value(lines)
+    if not (has_date or has_server):
+        octets = defaults.both + octets
+    elif not (has_date and has_server):
+        octets = (defaults.server if has_date else defaults.date) + octets
+    return FieldBlock(octets, None if length is None else _read_length(length), wants_close)
+
+
+def _learn_name(name: bytes) -> tuple[bytes, int]:
+    """Check a field name not seen before, and remember it while there is room."""
+    if not isinstance(name, bytes):
+        raise ResponseError(f"a header name must be bytes, not {type(name).__name__}: {name!r}")
+    if not is_token(name):
+        raise ResponseError(f"not a valid header name: {name!r}")
+    known = name + b": ", _KINDS.get(name.lower(), _PLAIN)
+    if len(name) <= 64 and len(_NAMES) < _MAX_NAMES:
+        _NAMES[name] = known
+    return known
+
+
+def _read_length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
+        raise ResponseError(f"not a valid content-length: {value!r}")
+    return int(value)
+
+
+def _bad_value(lines: list[bytes]) -> ResponseError:
+    for line in lines:
+        if line.translate(None, FIELD_OCTETS):
+            name, _, value = line.partition(b": ")
+            return ResponseError(f"a control octet (CR, LF, NUL …) in the value of header {name!r}: {value!r}")
+    return ResponseError("a control octet in the response's headers")

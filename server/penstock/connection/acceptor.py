@@ -1,0 +1,98 @@
+"""A listening socket on the loop: each connection is accepted and opened in one step.
+
+In one step, so that a drain cannot fall between the two and lose it. There is no task per connection: a new one costs
+`accept`, an object, and mostly its first `recv`. When the process has no descriptor left, accepting pauses with one
+warning and resumes by itself; it never spins.
+"""
+
+import errno
+import logging
+import socket
+import sys
+from typing import cast
+
+from ..codec.errors import ProtocolError
+from .http import Address, HttpConnection
+from .service import Service
+
+BATCH = 64
+"""Connections accepted in one turn of the loop at most, so that those that are open get their turn."""
+
+PAUSE = 0.5
+"""Seconds without accepting after the system ran out of descriptors or memory."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_log = logging.getLogger("penstock.error")
+
+
+class Acceptor:
+    """Accepts from one bound, listening, non-blocking socket. It does not own the socket and never closes it."""
+
+    def __init__(self, service: Service, sock: socket.socket) -> None:
+        self._service = service
+        self._socket = sock
+        self._is_started = False
+        self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        # A socket bound to every address knows only afterwards which one was called.
+        name = sock.getsockname()
+        is_wildcard = self._is_tcp and name[0] in ("0.0.0.0", "::")
+        self._server: tuple[str, int | None] | None = None
+        if not is_wildcard:
+            self._server = (name[0], name[1]) if self._is_tcp else (str(name), None)
+
+    def start(self) -> None:
+        """Take connections from now on."""
+        self._is_started = True
+        self._service.loop.add_reader(self._socket.fileno(), self._on_readable)
+
+    def stop(self, *, takes_backlog: bool) -> None:
+        """Take no more. With `takes_backlog`, those that wait in the kernel already are still opened."""
+        if self._is_started:
+            self._is_started = False
+            self._service.loop.remove_reader(self._socket.fileno())
+        if takes_backlog:
+            while self._accept():
+                pass
+
+    def _on_readable(self) -> None:
+        for _ in range(BATCH):
+            if not self._accept():
+                return
+
+    def _accept(self) -> bool:
+        """Accept one connection and open it; False when none waits."""
+        try:
+            sock, address = self._socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._pause(error)
+            return False
+        sock.setblocking(False)
+        if sys.platform == "win32" and self._is_tcp:
+            # Elsewhere inherited from the listening socket.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = cast(Address, address[:2]) if self._is_tcp else None
+        service = self._service
+        connection = HttpConnection(service, sock, client, self._server or sock.getsockname()[:2])
+        limit = service.settings.limit_connections
+        if limit is not None and len(service.connections) >= limit:
+            connection.turn_away(ProtocolError(503, "too many connections are open", "RFC 9110 15.6.4"))
+        else:
+            connection.open()
+        return True
+
+    def _pause(self, error: OSError) -> None:
+        """Out of descriptors or memory: the backlog holds the others for a moment."""
+        if self._is_started:
+            _log.warning("Accepting pauses: %s. Raise the limit of open files (ulimit -n) or set --limit-connections.", error.strerror)
+            self._is_started = False
+            self._service.loop.remove_reader(self._socket.fileno())
+            self._service.loop.call_later(PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        if not self._service.is_draining:
+            self.start()

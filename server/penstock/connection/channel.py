@@ -1,0 +1,216 @@
+"""A non-blocking socket: read, write, close.
+
+Reading is one `recv` when the loop says so, never a second one to learn that there is nothing. Writing tries the
+socket at once; what it refuses waits in a queue for writability. All errors of the network end here: they turn into
+"broken", and what is written to a broken channel goes nowhere. Knows no protocol; whoever owns it gives it two
+callbacks, one for octets to read and one for a queue that has emptied.
+"""
+
+import asyncio
+import socket
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable
+
+READ_SIZE = 65536
+"""One `recv`. Larger ones are given memory by mmap, which costs more than the copy."""
+
+HIGH_WATER = 65536
+LOW_WATER = 16384
+
+NEVER = float("inf")
+
+_MAX_PARTS = 64
+
+# struct linger, on with no time: two shorts on Windows, two ints elsewhere.
+_NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+class Channel:
+    """A connected stream socket on a loop. `clock` and `write_timeout` say how long a peer may take nothing."""
+
+    __slots__ = (
+        "is_broken", "is_reading", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
+        "_is_corked", "_on_readable", "_on_drained", "_write_timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_readable: Callable[[], object],
+        on_drained: Callable[[], object],
+        write_timeout: float,
+    ) -> None:
+        self.is_broken = False
+        """The peer is gone, or the channel is closed: nothing can be written any more."""
+        self.is_reading = False
+        self.queued = 0
+        """Octets that wait for the peer to take others."""
+        self.stalls_at = NEVER
+        """When the peer, taking nothing, is to be given up; NEVER while nothing waits."""
+        self._socket = sock
+        self._descriptor = sock.fileno()
+        self._loop = loop
+        self._receive = sock.recv
+        self._send = sock.send
+        self._queue: deque[bytes | memoryview] | None = None
+        self._is_corked = False
+        self._on_readable = on_readable
+        self._on_drained = on_drained
+        self._write_timeout = write_timeout
+
+    # ── reading ──
+
+    def read(self) -> bytes | None:
+        """What has come, at most READ_SIZE; None when there is nothing, b"" when nothing will come any more."""
+        try:
+            return self._receive(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            self.is_broken = True
+            return b""
+
+    def start_reading(self) -> None:
+        """Have `on_readable` called while there is something to read."""
+        if not self.is_reading and not self.is_broken:
+            self.is_reading = True
+            self._loop.add_reader(self._descriptor, self._on_readable)
+
+    def stop_reading(self) -> None:
+        """Leave what comes in the kernel, whose window then slows the peer down."""
+        if self.is_reading:
+            self.is_reading = False
+            self._loop.remove_reader(self._descriptor)
+
+    # ── writing ──
+
+    @property
+    def is_full(self) -> bool:
+        """More waits than should: the writer ought to wait for `on_drained`."""
+        return self.queued > HIGH_WATER
+
+    def write(self, parts: list[bytes]) -> None:
+        """Send `parts` in order, now as far as the socket takes them, the rest when it can."""
+        if self.is_broken:
+            return
+        if self._queue is not None:
+            self._queue.extend(parts)
+            self.queued += sum(map(len, parts))
+            return
+        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        try:
+            sent = self._send(parts[0]) if len(parts) == 1 else _send_parts(self._socket, parts)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.is_broken = True
+            return
+        if sent != size:
+            self._queue = deque(_rest(parts, sent))
+            self.queued = size - sent
+            self._wait_for_room()
+
+    def cork(self) -> None:
+        """Gather what is written until `uncork`, so that answers to pipelined requests leave together."""
+        if self._queue is None:
+            self._queue = deque()
+            self._is_corked = True
+
+    def uncork(self) -> None:
+        """Send what was gathered."""
+        if self._is_corked:
+            self._is_corked = False
+            self._flush()
+
+    def finish(self) -> None:
+        """Tell the peer that nothing more will be sent (FIN); what it sends can still be read."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.is_broken = True
+
+    def reset(self) -> None:
+        """Close so that the peer sees an error (RST), not an end: what it got is not whole."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        except OSError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Let the socket go; what is queued is lost. Safe to call again."""
+        self.stop_reading()
+        if self._queue is not None and not self._is_corked:
+            self._loop.remove_writer(self._descriptor)
+        self._queue = None
+        self.queued = 0
+        self.stalls_at = NEVER
+        self.is_broken = True
+        self._socket.close()
+        # The owner and the channel name each other: let go, so that no collector is needed.
+        self._on_readable = self._on_drained = _nothing
+
+    def _wait_for_room(self) -> None:
+        self.stalls_at = self._loop.time() + self._write_timeout
+        self._loop.add_writer(self._descriptor, self._flush)
+
+    def _flush(self) -> None:
+        """Send from the queue: at the end of a cork, or when the socket takes octets again."""
+        queue = self._queue
+        if queue is None:
+            return
+        try:
+            while queue:
+                parts = [queue.popleft() for _ in range(min(len(queue), _MAX_PARTS))]
+                sent = _send_parts(self._socket, parts)
+                self.queued -= sent
+                left = _rest(parts, sent)
+                queue.extendleft(reversed(left))
+                if left:
+                    break
+        except (BlockingIOError, InterruptedError):
+            queue.extendleft(reversed(parts))
+        except OSError:
+            self.is_broken = True
+            queue.clear()
+        self._settle(queue)
+
+    def _settle(self, queue: deque[bytes | memoryview]) -> None:
+        """After a flush: wait on, or tell the owner that there is room."""
+        is_waiting = self.stalls_at is not NEVER
+        if queue:
+            if is_waiting:
+                self.stalls_at = self._loop.time() + self._write_timeout
+            else:
+                self._wait_for_room()
+        else:
+            self._queue = None
+            self.queued = 0
+            if is_waiting:
+                self.stalls_at = NEVER
+                self._loop.remove_writer(self._descriptor)
+        if is_waiting and self.queued <= LOW_WATER:
+            self._on_drained()
+
+
+def _send_parts(sock: socket.socket, parts: list[bytes] | list[bytes | memoryview]) -> int:
+    """Send several parts in one call; Windows' Python has no sendmsg, so they are joined there."""
+    if hasattr(sock, "sendmsg"):
+        return sock.sendmsg(parts)
+    return sock.send(b"".join(parts))
+
+
+def _rest(parts: list[bytes] | list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
+    """What is left of `parts` after `sent` octets of them; a cut part is a view, not a copy."""
+    for place, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:] if sent else part, *parts[place + 1 :]]
+        sent -= len(part)
+    return []
+
+
+def _nothing() -> None:
+    return None

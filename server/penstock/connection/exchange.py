@@ -1,0 +1,188 @@
+"""One request and its response, as the room above sees them.
+
+The upper room pulls the body (`take`, and `wait_readable` when there is nothing yet), starts the response and writes
+its body (`start`, `write`, and `wait_writable` when `is_full`). Plain calls, except where something must be waited
+for. The exchange is over for the connection when its response is complete, which then goes on to the next request;
+the app behind it may still be at work, and says `end` when it is done.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..codec.events import RequestHead
+
+if TYPE_CHECKING:
+    from .http import HttpConnection
+
+BODY_HIGH_WATER = 65536
+"""With more than this of a body waiting for the app, nothing is read from the socket."""
+
+
+class ClientDisconnected(OSError):
+    """The client is gone: what was to be sent cannot arrive (ASGI HTTP spec 2.4)."""
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "connection", "head", "task", "started_at", "status", "sent", "received", "is_body_complete", "is_gone",
+        "is_answered", "is_told_to_leave", "_pieces", "_waiting", "_is_body_taken", "_waiters",
+    )  # fmt: skip
+
+    def __init__(self, connection: "HttpConnection", head: RequestHead, started_at: float) -> None:
+        self.connection = connection
+        self.head = head
+        self.task: asyncio.Task[None] | None = None
+        """The app's task; None while it is being started."""
+        self.started_at = started_at
+        self.status = 0
+        """The status that was sent; 0 before."""
+        self.sent = 0
+        """Octets of body the app gave."""
+        self.received = 0
+        """Octets of body that came."""
+        self.is_body_complete = not head.body_length
+        self.is_gone = False
+        """The client is gone: no answer can reach it."""
+        self.is_answered = False
+        """The response is complete."""
+        self.is_told_to_leave = False
+        """The app is asked to end: the server drains, or the client has stopped sending."""
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._is_body_taken = False
+        self._waiters: list[asyncio.Future[None]] = []
+
+    # ── the request's body ──
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will be received: the client left, the answer is complete, or the app is asked to end."""
+        return self.is_gone or self.is_answered or (self._is_body_taken and self.is_told_to_leave)
+
+    def take(self) -> tuple[bytes, bool] | None:
+        """What of the body has come, and whether more follows; None when it must be waited for, or was all taken.
+
+        The first call is what lets a waiting client send (100 Continue, RFC 9110 10.1.1).
+        """
+        if self._is_body_taken:
+            return None
+        if self._pieces or self.is_body_complete:
+            octets = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces.clear()
+            self._waiting = 0
+            if self.is_body_complete:
+                self._is_body_taken = True
+            else:
+                self.connection.resume_body()
+            return octets, not self.is_body_complete
+        self.connection.confirm_continue()
+        return None
+
+    async def wait_readable(self) -> None:
+        """Wait until `take` or `is_over` may say something new."""
+        await self._wait()
+
+    @property
+    def is_hungry(self) -> bool:
+        """More of the body may be read from the socket."""
+        return self._waiting <= BODY_HIGH_WATER
+
+    def feed(self, octets: bytes) -> None:
+        """The connection hands over a piece of the body."""
+        self._pieces.append(octets)
+        self._waiting += len(octets)
+        self.received += len(octets)
+        self.wake()
+
+    def feed_end(self) -> None:
+        """The connection says that the body is complete."""
+        self.is_body_complete = True
+        self.wake()
+
+    # ── the response ──
+
+    def start(self, status: int, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Begin the response; its head leaves with the first piece of the body. ResponseError: see the codec."""
+        connection = self.connection
+        connection.codec.encode_head(status, fields, connection.service.defaults)
+        self.status = status
+
+    def write(self, octets: bytes, is_last: bool) -> None:
+        """Send a piece of the body. ClientDisconnected when nobody is there; ResponseError when it does not fit."""
+        connection = self.connection
+        if self.is_gone:
+            raise ClientDisconnected("the client is gone")
+        parts = connection.codec.encode_body(octets, is_last)
+        self.sent += len(octets)
+        channel = connection.channel
+        channel.write(parts)
+        if channel.is_broken:
+            connection.lose()
+            raise ClientDisconnected("the client is gone")
+        if is_last:
+            self.is_answered = True
+            connection.end_answer(self)
+
+    @property
+    def is_begun(self) -> bool:
+        """Some of the response is on its way: another one can no longer take its place."""
+        return self.is_answered or self.connection.codec.is_response_begun
+
+    @property
+    def is_full(self) -> bool:
+        """The client takes its answer slowly: `wait_writable` before the next piece."""
+        return self.connection.channel.is_full
+
+    async def wait_writable(self) -> None:
+        """Wait until the client has taken enough. ClientDisconnected when it went instead."""
+        while self.connection.channel.is_full and not self.is_gone:
+            await self._wait()
+        if self.is_gone:
+            raise ClientDisconnected("the client is gone")
+
+    def drop_start(self) -> None:
+        """Forget a response that was started, none of which is on its way."""
+        self.connection.codec.drop_head()
+        self.status = 0
+
+    def cut(self) -> None:
+        """The response cannot be completed: end the connection so that the client notices."""
+        if not self.is_answered:
+            self.connection.cut()
+
+    def end(self) -> None:
+        """The app is done with this exchange, in whatever way."""
+        self.connection.service.end(self)
+        self.task = None
+
+    # ── the connection's part ──
+
+    def tell_to_leave(self) -> None:
+        """Ask the app to end: what waits in `wait_readable` wakes up."""
+        self.is_told_to_leave = True
+        self.wake()
+
+    def lose(self) -> None:
+        """The client is gone."""
+        self.is_gone = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Something happened: let whoever waits look again."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        waiter = self.connection.service.loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)

@@ -1,0 +1,133 @@
+"""One app served in one process: starting → serving → draining → closed.
+
+    start   the app's lifespan, then the listening sockets go on the loop
+    drain   the sockets leave the loop, what is open is finished, within one grace period; what hangs is named and
+            cancelled; then the app's lifespan is ended
+
+Written against asyncio's public interface: it runs on any loop that has `add_reader`. It installs no signal handlers
+and reads no configuration but its settings.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from .asgi.http import Application, server_of
+from .asgi.lifespan import Lifespan
+from .codec.errors import ProtocolError
+from .connection.acceptor import Acceptor
+from .connection.exchange import Exchange
+from .connection.http import HttpConnection
+from .connection.service import Service
+from .log import AccessLogger, access_logger
+from .settings import Settings
+
+_LAST_TURN = 1.0
+"""Seconds a cancelled app gets to clean up."""
+
+_log = logging.getLogger("penstock.error")
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+class Server:
+    """Serves `app` on sockets that are bound and listening; they stay the caller's."""
+
+    def __init__(self, app: Application, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+        self.phase = Phase.STARTING
+        self._app = app
+        self._settings = settings
+        self._sockets = sockets
+        self._lifespan = Lifespan(app, settings.lifespan, _log, settings.timeout_startup, settings.timeout_shutdown)
+        self._service: Service | None = None
+        self._acceptors: list[Acceptor] = []
+
+    async def start(self) -> None:
+        """Start the app and take connections. Raises LifespanFailed; NotImplementedError on a loop without readers."""
+        loop = asyncio.get_running_loop()
+        await self._lifespan.startup()
+        settings = self._settings
+        self._service = Service(
+            settings,
+            loop,
+            server_of(self._app, settings.root_path, self._lifespan.state),
+            on_answered=_access_hook(access_logger(settings)),
+            on_refused=_log_refusal,
+        )
+        self._acceptors = [Acceptor(self._service, sock) for sock in self._sockets]
+        for acceptor in self._acceptors:
+            acceptor.start()
+        self.phase = Phase.SERVING
+
+    async def drain(self, *, has_successor: bool = False) -> None:
+        """Finish what is open, within the grace period, and end the app. Raises LifespanFailed.
+
+        Without a successor on the same sockets, connections that wait in the backlog are still taken and answered.
+        """
+        service = self._service
+        if service is None or self.phase is not Phase.SERVING:
+            return
+        self.phase = Phase.DRAINING
+        for acceptor in self._acceptors:
+            acceptor.stop(takes_backlog=not has_successor)
+        draining = asyncio.ensure_future(service.drain())
+        done, _ = await asyncio.wait([draining], timeout=self._settings.timeout_graceful_shutdown)
+        if not done:
+            _name_what_hangs(service)
+            await _cancel_what_hangs(service)
+            draining.cancel()
+        for connection in list(service.connections):
+            connection.lose()
+        self.phase = Phase.CLOSED
+        await self._lifespan.shutdown()
+
+
+def _access_hook(write: AccessLogger | None) -> Callable[[Exchange], None] | None:
+    """The end of each response as a line of the access log."""
+    if write is None:
+        return None
+
+    def on_answered(exchange: Exchange) -> None:
+        head, client = exchange.head, exchange.connection.client
+        path = head.path + b"?" + head.query if head.query else head.path
+        address = f"{client[0]}:{client[1]}" if client is not None else ""
+        write(address, head.method, path.decode("latin-1"), head.version, exchange.status)
+
+    return on_answered
+
+
+def _log_refusal(connection: HttpConnection, error: ProtocolError) -> None:
+    client = connection.client
+    peer = f"{client[0]}:{client[1]}" if client is not None else "a local client"
+    excerpt = f": {error.excerpt[:80]!r}" if error.excerpt else ""
+    _log.info("Refused %s with %d: %s (%s)%s", peer, error.status, error.reason, error.clause, excerpt)
+
+
+def _name_what_hangs(service: Service) -> None:
+    """Say what outlived the grace period, and where it stands."""
+    now = service.loop.time()
+    for exchange in service.running:
+        head = exchange.head
+        stack = exchange.task.get_stack(limit=1) if exchange.task is not None else []
+        where = f", at {stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else ""
+        path = head.path.decode("latin-1")
+        _log.warning("Cancelling %s %s, running for %.1f s%s", head.method, path, now - exchange.started_at, where)
+    waiting = len(service.connections) - len({each.connection for each in service.running if not each.is_answered})
+    if waiting > 0:
+        _log.warning("Closing %d connections that were not finished", waiting)
+
+
+async def _cancel_what_hangs(service: Service) -> None:
+    """Cancel the apps, and give them a moment to clean up."""
+    tasks = [exchange.task for exchange in service.running if exchange.task is not None]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LAST_TURN)
