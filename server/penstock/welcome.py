@@ -170,7 +170,8 @@ def _address(pair: Any) -> str:
 
 
 def _now() -> str:
-    return time.strftime("%H:%M:%S")
+    # Without the second argument strftime takes a coarser clock, which may still be in the last second.
+    return time.strftime("%H:%M:%S", time.localtime(time.time()))
 
 
 async def _send(send: Send, status: int, kind: bytes, text: str, *more: tuple[bytes, bytes]) -> None:

@@ -1,0 +1,90 @@
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from penstock.settings import Settings, did_you_mean, from_options, options
+
+
+def option(name: str) -> Any:
+    return next(each for each in options() if each.name == name)
+
+
+def test_the_defaults_are_allowed_and_cannot_be_changed() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port, settings.app_dir) == ("127.0.0.1", 8000, "")
+    with pytest.raises(FrozenInstanceError):
+        settings.port = 1  # type: ignore[misc]  # that it fails is the point
+
+
+def test_every_field_documents_itself() -> None:
+    assert [each.name for each in options()] == [each.name for each in fields(Settings)]
+    for each in options():
+        assert each.doc.help.endswith("."), each.name
+        assert each.doc.group, each.name
+        assert each.doc.metavar or each.kind is bool, each.name
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("port", 65536, "port must be a whole number from 0 to 65535, not 65536"),
+    ("port", -1, "port must be a whole number from 0 to 65535, not -1"),
+    ("port", "80", "port must be a whole number from 0 to 65535, not '80'"),
+    ("port", True, "port must be a whole number from 0 to 65535, not True"),
+    ("port", None, "port must be a whole number from 0 to 65535, not None"),
+    ("host", None, "host must be text, not None"),
+    ("access_log", 1, "access_log must be True or False, not 1"),
+    ("lifespan", "yes", "lifespan must be one of auto, on, off, not 'yes'"),
+    ("root_path", "api", "root_path must be empty or begin with /, not 'api'"),
+    ("timeout_head", 0, "timeout_head must be a number of at least 0.001, not 0"),
+    ("timeout_body", float("nan"), "timeout_body must be a number of at least 0.001, not nan"),
+    ("timeout_write", float("inf"), "timeout_write must be a number of at least 0.001, not inf"),
+    ("limit_body", -1, "limit_body must be a whole number of at least 0, or none, not -1"),
+    ("limit_body", 1.5, "limit_body must be a whole number of at least 0, or none, not 1.5"),
+])
+def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Settings(**{name: value})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name, value", [
+    ("port", 0), ("timeout_head", 3), ("timeout_graceful_shutdown", 0), ("timeout_graceful_shutdown", None),
+    ("limit_body", None), ("limit_body", 0), ("app_dir", None), ("root_path", "/api"), ("log_level", "trace"),
+])
+def test_the_edges_of_what_is_allowed_are_allowed(name: str, value: Any) -> None:
+    assert getattr(Settings(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name, text, value", [
+    ("port", "0", 0), ("host", "::1", "::1"), ("timeout_head", "2.5", 2.5), ("limit_body", "none", None),
+    ("timeout_startup", "None", None), ("app_dir", "none", "none"), ("log_level", "debug", "debug"),
+])
+def test_text_is_read_as_the_kind_of_its_option(name: str, text: str, value: Any) -> None:
+    assert option(name).parse(text) == value
+
+
+@pytest.mark.parametrize("name, text, message", [
+    ("port", "http", "--port must be a whole number from 0 to 65535, not 'http'"),
+    ("port", "none", "--port must be a whole number from 0 to 65535, not 'none'"),
+    ("timeout_head", "-1", "--timeout-head must be a number of at least 0.001, not -1.0"),
+])
+def test_text_that_cannot_be_read_is_refused_under_the_name_it_has_there(name: str, text: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        option(name).parse(text)
+    assert str(caught.value) == message
+
+
+def test_keywords_become_settings() -> None:
+    assert from_options({"port": 1, "access_log": False}) == Settings(port=1, access_log=False)
+
+
+def test_an_unknown_keyword_is_named_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"no option 'prot'; did you mean port\?"):
+        from_options({"prot": 1})
+    with pytest.raises(TypeError, match=r"no option 'zzzzz'$"):
+        from_options({"zzzzz": 1})
+
+
+def test_the_beginning_of_a_word_is_near_enough() -> None:
+    assert did_you_mean("--p", ["--host", "--port"]) == "; did you mean --port?"
+    assert did_you_mean("--q", ["--host", "--port"]) == ""
