@@ -2,7 +2,7 @@
 
 In debug mode the loop makes asyncio's own handles, which remember where they were made; refuses callbacks that are no
 callables and calls from a foreign thread; lets coroutines remember their origin; and warns of every callback that keeps
-the loop longer than `slow_callback_duration`. `loop.py` and `scheduler.py` come here only when debug mode is on.
+the loop longer than `slow_callback_duration`. The loop comes here only when debug mode is on.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from asyncio.log import logger
+from inspect import iscoroutinefunction
 from typing import Any
 
 # How many frames a coroutine remembers of the place where it was made.
@@ -25,9 +26,6 @@ def is_default() -> bool:
 
 def check_callback(callback: object, method: str) -> None:
     """TypeError when `callback` is a coroutine, a coroutine function or no callable."""
-    # `inspect` is imported by asyncio itself, so this costs nothing.
-    from inspect import iscoroutinefunction
-
     if asyncio.iscoroutine(callback) or iscoroutinefunction(callback):
         raise TypeError(f"coroutines cannot be used with {method}()")
     if not callable(callback):
@@ -35,7 +33,7 @@ def check_callback(callback: object, method: str) -> None:
 
 
 def check_thread(thread_id: int | None) -> None:
-    """RuntimeError when the loop runs in another thread than `thread_id`; None means it does not run."""
+    """RuntimeError when the loop runs in another thread than this; `thread_id` None means it does not run."""
     if thread_id is not None and thread_id != threading.get_ident():
         raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
 
@@ -47,6 +45,22 @@ def forget_innermost(handle: asyncio.Handle, frames: int) -> None:
         del source[-frames:]
 
 
+def run_handle(loop: Any, handle: Any) -> None:
+    """Run a handle, which reports its own exceptions, and warn if it took long."""
+    started = loop.time()
+    loop._current_handle = handle
+    try:
+        handle._run()
+    finally:
+        loop._current_handle = None
+    seconds = loop.time() - started
+    if seconds >= loop.slow_callback_duration:
+        # A task's step under the task's name: that is what the reader knows.
+        owner = getattr(handle._callback, "__self__", None)
+        what = repr(owner) if isinstance(owner, asyncio.Task) else str(handle)
+        logger.warning("Executing %s took %.3f seconds", what, seconds)
+
+
 class OriginTracking:
     """Lets coroutines remember where they were made, for as long as the loop runs in debug mode."""
 
@@ -54,21 +68,10 @@ class OriginTracking:
         self._former: int | None = None
 
     def set(self, enabled: bool) -> None:
-        """Switch tracking on or off; what was set before comes back at the end."""
-        if enabled == (self._former is not None):
-            return
-        if enabled:
+        """Switch tracking on or off; off brings back what was set before."""
+        if enabled and self._former is None:
             self._former = sys.get_coroutine_origin_tracking_depth()
             sys.set_coroutine_origin_tracking_depth(ORIGIN_DEPTH)
-        elif self._former is not None:
+        elif not enabled and self._former is not None:
             sys.set_coroutine_origin_tracking_depth(self._former)
             self._former = None
-
-
-def warn_if_slow(handle: asyncio.Handle, seconds: float, limit: float) -> None:
-    """Log a callback that ran for `limit` seconds or more; a task's step under the task's name."""
-    if seconds < limit:
-        return
-    owner = getattr(getattr(handle, "_callback", None), "__self__", None)
-    what = repr(owner) if isinstance(owner, asyncio.Task) else str(handle)
-    logger.warning("Executing %s took %.3f seconds", what, seconds)

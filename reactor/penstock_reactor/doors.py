@@ -5,13 +5,14 @@ door is first opened. The rooms' functions state the whole signature, so a wrong
 The coroutine a room returns is handed out as it is: a door adds no layer to the await.
 """
 
+import asyncio
 import functools
 import socket
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from . import sockets
+from . import debugging, sockets
 from .contract import ReactorLoop
 from .readiness import free_fileno
 from .signals import Signals
@@ -31,7 +32,7 @@ class Doors(ReactorLoop):
         """Call `callback(*args)` in every turn in which `fd` can be read."""
         _check_open(self)
         number = free_fileno(self, fd)
-        self._poller.watch_reader(number, functools.partial(copy_context().run, callback, *args))
+        self._poller.watch_reader(number, _in_context(self, callback, args))
 
     def remove_reader(self, fd: Any) -> bool:
         """Stop that; False when there was no reader."""
@@ -42,12 +43,16 @@ class Doors(ReactorLoop):
         """Call `callback(*args)` in every turn in which `fd` can be written."""
         _check_open(self)
         number = free_fileno(self, fd)
-        self._poller.watch_writer(number, functools.partial(copy_context().run, callback, *args))
+        self._poller.watch_writer(number, _in_context(self, callback, args))
 
     def remove_writer(self, fd: Any) -> bool:
         """Stop that; False when there was no writer."""
         number = free_fileno(self, fd)
         return not self.is_closed() and self._poller.unwatch_writer(number)
+
+    def free_room(self) -> int | None:
+        """How many more descriptors the platform lets this loop watch; None when it sets no limit."""
+        return self._poller.free_room()
 
     def sock_recv(self, sock: socket.socket, nbytes: int) -> Waiting[bytes]:
         """Up to `nbytes` bytes from the socket."""
@@ -179,6 +184,13 @@ class Doors(ReactorLoop):
     def remove_signal_handler(self, sig: int) -> bool:
         """Stop that; False when there was no handler."""
         return self._signals.remove(sig)
+
+
+def _in_context(loop: ReactorLoop, callback: Callable[..., object], args: tuple[Any, ...]) -> Callable[[], object]:
+    # One call from the selector to the user's function, in C: no handle, and the context is copied once.
+    if loop.get_debug():
+        return functools.partial(debugging.run_handle, loop, asyncio.Handle(callback, args, loop))
+    return functools.partial(copy_context().run, callback, *args)
 
 
 def _check_open(loop: ReactorLoop) -> None:

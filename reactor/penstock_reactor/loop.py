@@ -38,9 +38,9 @@ class EventLoop(Doors):
 
     time = staticmethod(time.monotonic)
 
-    def __init__(self) -> None:
+    def __init__(self, poller: Poller | None = None) -> None:
         self.slow_callback_duration = 0.1
-        self._poller = Poller()
+        self._poller = poller or Poller()
         self._scheduler = Scheduler(self, self._poller, _CLOCK_RESOLUTION)
         self._ready = self._scheduler.ready
         self._timers = self._scheduler.timers
@@ -51,6 +51,8 @@ class EventLoop(Doors):
         self._transports = weakref.WeakValueDictionary()
         self._task_factory: Any = None
         self._exception_handler: Any = None
+        # What runs, in debug mode only.
+        self._current_handle: asyncio.Handle | None = None
         self._process_id = os.getpid()
         self._thread_id: int | None = None
         self._closed = False
@@ -169,7 +171,7 @@ class EventLoop(Doors):
         """Call `callback(*args)` after `delay` seconds."""
         if delay is None:
             raise TypeError("delay must not be None")
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+        return self._add_timer(self.time() + delay, callback, args, context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -177,8 +179,13 @@ class EventLoop(Doors):
         """Call `callback(*args)` when the loop's clock shows `when`."""
         if when is None:
             raise TypeError("when cannot be None")
+        return self._add_timer(when, callback, args, context)
+
+    def _add_timer(
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> asyncio.TimerHandle:
         if self._guarded:
-            return self._guarded_call_at(when, callback, args, context)
+            return self._guarded_add_timer(when, callback, args, context)
         handle = TimerHandle()
         handle._callback = callback
         handle._args = args
@@ -253,7 +260,7 @@ class EventLoop(Doors):
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Log `context` with the logger "asyncio"."""
-        reports.log(context)
+        reports.log(context, self._current_handle)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report something that went wrong; never raises, SystemExit and KeyboardInterrupt excepted."""
@@ -265,10 +272,10 @@ class EventLoop(Doors):
 
     def set_debug(self, enabled: bool) -> None:
         """Switch debug mode; the careful checks and records of `debugging.py`."""
-        self._debug = enabled
-        self._guarded = self._closed or bool(enabled)
+        self._debug = self._scheduler.debugging = bool(enabled)
+        self._guarded = self._closed or self._debug
         if self.is_running():
-            self.call_soon_threadsafe(self._origins.set, enabled)
+            self.call_soon_threadsafe(self._origins.set, self._debug)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} running={self.is_running()} closed={self._closed} debug={self._debug}>"
@@ -320,7 +327,7 @@ class EventLoop(Doors):
         self._ready.append(handle)
         return handle
 
-    def _guarded_call_at(
+    def _guarded_add_timer(
         self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> asyncio.TimerHandle:
         self._check_closed()

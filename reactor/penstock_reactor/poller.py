@@ -5,23 +5,28 @@ selector reports is run straight from its result, without a look-up and without 
 watch that is taken away is emptied first, so a report that is already on its way finds nothing to call; a
 descriptor number that is closed and used again gets a new watch.
 
-Here too is the bell: a socket pair whose one end is always watched. Ringing it ends a sleep. It is rung from
+Here too is the bell: a socket pair whose one end is always watched. Ringing it ends a wait. It is rung from
 other threads, from signal handlers and by the interpreter itself (`signal.set_wakeup_fd`), so it takes no lock.
 
-Knows nothing of callbacks' meaning, contexts, time or the loop.
+Knows nothing of what callbacks mean, of contexts, of time or of the loop.
 """
 
+import os
+import select
 import selectors
 import socket
 import sys
+import weakref
 from collections.abc import Callable
+from typing import NoReturn
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
 Callback = Callable[[], object]
+Events = list[tuple[selectors.SelectorKey, int]]
 
-# FD_SETSIZE as CPython for Windows is built: select() raises above so many sockets.
+# FD_SETSIZE as CPython for Windows is built: with one socket more, select() raises and the loop would end.
 WINDOWS_LIMIT = 512
 
 
@@ -39,8 +44,11 @@ class Watch:
 class Poller:
     """Watches descriptors and waits for the first that is ready.
 
+    A `limit` means a selector like Windows' select(): it takes so many descriptors and fails as a whole when
+    one of them is bad, so each is tried before it is taken, and a bad one is found and dropped.
+
     `asleep` belongs to the scheduler: set before the last look at the ready queue, cleared after the wait. Only
-    while it is set does `wake` write anything, so a busy loop is woken for free.
+    while it is set does `wake` write anything, so waking a busy loop is free.
     """
 
     def __init__(self, selector: selectors.BaseSelector | None = None, limit: int | None = None) -> None:
@@ -53,13 +61,14 @@ class Poller:
         self._bell.setblocking(False)
         self._clapper.setblocking(False)
         self.asleep = False
-        # Straight to the selector: a call less in every turn.
-        self.poll = self._selector.select
+        # Wait up to so many seconds (None: for ever); what is ready. Straight to the selector where it is sound.
+        self.poll: Callable[[float | None], Events] = self._selector.select if limit is None else self._poll_warily
         self.watch_reader(self._bell.fileno(), self._quiet_bell)
+        _pollers.add(self)
 
     @property
     def bell_fd(self) -> int:
-        """The descriptor to write a byte to in order to end the wait; for `signal.set_wakeup_fd`."""
+        """The descriptor to which a byte is written to end the wait; for `signal.set_wakeup_fd`."""
         return self._clapper.fileno()
 
     def watch_reader(self, fd: int, callback: Callback) -> None:
@@ -108,7 +117,7 @@ class Poller:
         return True
 
     def free_room(self) -> int | None:
-        """How many more descriptors fit; None when there is no limit."""
+        """How many more descriptors can be watched; None when there is no limit."""
         return None if self._limit is None else self._limit - len(self._watches)
 
     def wake(self) -> None:
@@ -118,21 +127,21 @@ class Poller:
             try:
                 self._clapper.send(b"\0")
             except OSError:
-                # Full: then there are bytes enough to wake anyone. Closed: then nobody sleeps here any more.
+                # Full: then there are bytes enough to wake anyone. Closed: then nobody waits here any more.
                 pass
 
     def close(self) -> None:
         """Let go of the selector and the bell. Twice is fine."""
-        for watch in self._watches.values():
-            watch.reader = watch.writer = None
-        self._watches.clear()
+        self._drop_watches()
         self._selector.close()
         self._bell.close()
         self._clapper.close()
 
     def _register(self, fd: int, events: int) -> Watch:
-        if self._limit is not None and len(self._watches) >= self._limit:
-            raise OSError(f"this platform's select() takes {self._limit} descriptors and all are in use")
+        if self._limit is not None:
+            if len(self._watches) >= self._limit:
+                raise OSError(f"select() takes {self._limit} descriptors on this platform, and all are in use")
+            select.select([fd], [], [], 0)
         watch = Watch(fd)
         self._selector.register(fd, events, watch)
         self._watches[fd] = watch
@@ -142,7 +151,7 @@ class Poller:
         try:
             self._selector.modify(watch.fd, events, watch)
         except BaseException:
-            # The descriptor was closed behind our back; the selector has dropped it, so must we.
+            # The descriptor was closed behind our back. The selector has dropped it, so must we.
             watch.reader = watch.writer = None
             self._watches.pop(watch.fd, None)
             raise
@@ -151,9 +160,59 @@ class Poller:
         del self._watches[watch.fd]
         self._selector.unregister(watch.fd)
 
+    def _drop_watches(self) -> None:
+        for watch in self._watches.values():
+            watch.reader = watch.writer = None
+        self._watches.clear()
+
     def _quiet_bell(self) -> None:
         # One read is enough: what is left rings again. The bytes say nothing, the ready queue does.
         try:
             self._bell.recv(4096)
         except (BlockingIOError, InterruptedError):
             pass
+
+    def _poll_warily(self, timeout: float | None) -> Events:
+        try:
+            return self._selector.select(timeout)
+        except (OSError, ValueError):
+            events = [(self._selector.get_key(fd), READ | WRITE) for fd in self._watches if not _is_sound(fd)]
+            if not events:
+                raise
+            # Reported once more, as ready for all: the owner's own system call then tells it what is wrong.
+            for key, _ in events:
+                self._forget(key.data)
+            return events
+
+    def _disown(self) -> None:
+        # Nothing is unregistered: the parent polls the same kernel object. The bell stays: it may be the wake-up
+        # descriptor of the child too, and its number must not come to mean another file.
+        self._drop_watches()
+        self._selector.close()
+        self.poll = _refuse_to_poll
+
+
+def _is_sound(fd: int) -> bool:
+    try:
+        select.select([fd], [], [], 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _refuse_to_poll(timeout: float | None) -> NoReturn:
+    raise RuntimeError("this event loop belongs to the parent process; make a new one after a fork")
+
+
+# A forked child shares the parent's kernel objects: a descriptor it would take off the poller while it cleans up
+# would be lost for the parent too. So in a child every poller from before the fork is closed at once.
+_pollers: "weakref.WeakSet[Poller]" = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for poller in list(_pollers):
+        poller._disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

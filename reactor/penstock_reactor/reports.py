@@ -9,6 +9,7 @@ Off the hot path: nothing here runs while all goes well.
 
 import asyncio
 import functools
+import sys
 import traceback
 from asyncio.log import logger
 from collections.abc import Callable
@@ -18,43 +19,43 @@ from typing import Any
 Report = dict[str, Any]
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, Report], object]
 
-_TRACEBACK_TITLES = {
-    "source_traceback": "Object created at (most recent call last):\n",
-    "handle_traceback": "Handle created at (most recent call last):\n",
-}
+_TRACEBACKS = {"source_traceback": "Object", "handle_traceback": "Handle"}
+
+# From this version on a handler runs in the context of what failed.
+_HANDLER_KEEPS_CONTEXT = sys.version_info >= (3, 12)
 
 
-def handle_failed(loop: asyncio.AbstractEventLoop, handle: asyncio.Handle, error: BaseException) -> None:
+def handle_failed(
+    loop: asyncio.AbstractEventLoop,
+    handle: asyncio.Handle,
+    callback: Callable[..., object],
+    args: tuple[Any, ...],
+    error: BaseException,
+) -> None:
     """Report the exception of a callback from the ready queue."""
-    callback = handle._callback  # type: ignore[attr-defined]  # not in the type stubs
-    report: Report = {
-        "message": f"Exception in callback {describe_callback(callback, tuple(handle._args or ()))}",
-        "exception": error,
-        "handle": handle,
-    }
-    source = getattr(handle, "_source_traceback", None)
-    if source:
-        report["source_traceback"] = source
-    loop.call_exception_handler(report)
+    loop.call_exception_handler(
+        {
+            "message": f"Exception in callback {describe_callback(callback, args)}",
+            "exception": error,
+            "handle": handle,
+        }
+    )
 
 
 def watch_failed(loop: asyncio.AbstractEventLoop, callback: Callable[[], object], error: BaseException) -> None:
-    """Report the exception of a reader or writer, naming the user's function and running in its context."""
+    """Report the exception of a reader or writer; `add_reader` makes them as partial(context.run, function, *args)."""
     function: Callable[..., object] = callback
     args: tuple[Any, ...] = ()
     context = None
-    if isinstance(callback, functools.partial):
-        # As `add_reader` makes them: partial(context.run, function, *args).
+    if isinstance(callback, functools.partial) and callback.args:
         owner = getattr(callback.func, "__self__", None)
         if isinstance(owner, Context):
             context, function, args = owner, callback.args[0], callback.args[1:]
-    handle_failed(loop, asyncio.Handle(function, args, loop, context), error)
+    handle_failed(loop, asyncio.Handle(function, args, loop, context), function, args, error)
 
 
 def describe_callback(callback: object, args: tuple[Any, ...]) -> str:
     """A callback as it should read in a log line: its name, its arguments, where it is written."""
-    if callback is None:
-        return "<cancelled>"
     function = callback
     while isinstance(function, functools.partial):
         function = function.func
@@ -65,53 +66,53 @@ def describe_callback(callback: object, args: tuple[Any, ...]) -> str:
     return f"{name}({shown}){place}"
 
 
-def call_handler(
-    loop: asyncio.AbstractEventLoop, handler: ExceptionHandler | None, report: Report
-) -> None:
-    """Give the report to `handler`, in the context of the thing that failed; to the default one when that fails."""
+def call_handler(loop: asyncio.AbstractEventLoop, handler: ExceptionHandler | None, report: Report) -> None:
+    """Give the report to `handler`, or to the loop's default one when there is none or it fails."""
     try:
         if handler is None:
             loop.default_exception_handler(report)
+        elif (context := _context_of(report)) is not None:
+            context.run(handler, loop, report)
         else:
-            context = _context_of(report)
-            if context is None:
-                handler(loop, report)
-            else:
-                context.run(handler, loop, report)
+            handler(loop, report)
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:
         if handler is None:
             # A default handler that somebody overrode and broke.
             logger.error("Exception in default exception handler", exc_info=True)
-            return
-        _handler_failed(loop, report, error)
+        else:
+            _handler_failed(loop, report, error)
 
 
-def log(report: Report) -> None:
-    """Log a report: the message, then every other entry on its own line, then the exception's traceback."""
+def log(report: Report, running: asyncio.Handle | None) -> None:
+    """Log a report: the message, then every other entry on its own line, then the exception's traceback.
+
+    `running` is the handle that runs in debug mode: where it was made is worth telling if nothing better is known.
+    """
+    made_at = getattr(running, "_source_traceback", None)
+    if made_at and "source_traceback" not in report:
+        report = {**report, "handle_traceback": made_at}
     lines = [report.get("message") or "Unhandled exception in event loop"]
     for key in sorted(report):
-        if key in ("message", "exception"):
-            continue
-        value = report[key]
-        if key in _TRACEBACK_TITLES:
-            value = _TRACEBACK_TITLES[key] + "".join(traceback.format_list(value)).rstrip()
-        else:
-            value = repr(value)
-        lines.append(f"{key}: {value}")
+        if key in _TRACEBACKS:
+            frames = "".join(traceback.format_list(report[key])).rstrip()
+            lines.append(f"{key}: {_TRACEBACKS[key]} created at (most recent call last):\n{frames}")
+        elif key not in ("message", "exception"):
+            lines.append(f"{key}: {report[key]!r}")
     error = report.get("exception")
-    exc_info = (type(error), error, error.__traceback__) if error is not None else False
-    logger.error("\n".join(lines), exc_info=exc_info)
+    logger.error("\n".join(lines), exc_info=(type(error), error, error.__traceback__) if error is not None else False)
 
 
 def _context_of(report: Report) -> Context | None:
-    thing = report.get("task") or report.get("future") or report.get("handle")
-    get_context = getattr(thing, "get_context", None)
-    if get_context is None:
+    if not _HANDLER_KEEPS_CONTEXT:
         return None
-    context = get_context()
-    return context if isinstance(context, Context) else None
+    for key in ("task", "future", "handle"):
+        thing = report.get(key)
+        if thing is not None:
+            context = thing.get_context() if hasattr(thing, "get_context") else None
+            return context if isinstance(context, Context) else None
+    return None
 
 
 def _handler_failed(loop: asyncio.AbstractEventLoop, report: Report, error: BaseException) -> None:

@@ -1,9 +1,9 @@
 """Signals as ordinary callbacks, on POSIX and Windows.
 
 The interpreter's C-level handler writes a byte to the poller's bell (`signal.set_wakeup_fd`) and so ends the wait; the
-Python-level handler, which then runs in the main thread, puts the callback into the ready queue. The byte itself means
-nothing: so no signal is lost when the bell is full, and a forked child that still shares the bell
-cannot make its parent believe that a signal came.
+Python-level handler, which then runs in the main thread, puts the callback into the ready queue. The byte itself
+means nothing: so no signal is lost when the bell is full, and a forked child that still shares the bell cannot make
+its parent believe that a signal came.
 
 On Windows a wait is not ended by Ctrl+C at all unless the bell is set, so there it is set while the loop runs, handlers
 or not. On POSIX a loop without handlers leaves the wake-up descriptor alone.
@@ -19,16 +19,20 @@ from typing import Any
 from .debugging import check_callback
 from .poller import Poller
 
+# Without the bell, does Ctrl+C leave a wait asleep?
+NEEDS_BELL = sys.platform == "win32"
+
 
 class Signals:
-    """The signal handlers of one loop."""
+    """The signal handlers of one loop, and its claim on the interpreter's wake-up descriptor."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, poller: Poller, always: bool = sys.platform == "win32") -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, poller: Poller, needs_bell: bool = NEEDS_BELL) -> None:
         self._loop = loop
         self._poller = poller
-        self._always = always
-        self._numbers: set[int] = set()
-        self._former_fd: int | None = None
+        self._needs_bell = needs_bell
+        self._handles: dict[int, asyncio.Handle] = {}
+        # Whose wake-up descriptor ours displaced; None while ours is not set.
+        self._displaced: int | None = None
 
     def add(self, number: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Call `callback(*args)` on the loop whenever the signal comes; replaces the handler there was.
@@ -38,60 +42,76 @@ class Signals:
         """
         check_callback(callback, "add_signal_handler")
         _check_number(number)
-        self._take_wakeup()
-        handle = asyncio.Handle(callback, args, self._loop)
-
-        def arrived(_number: int, _frame: object) -> None:
-            self._loop.call_soon_threadsafe(handle._run)
-
+        self._set_bell()
         try:
-            signal.signal(number, arrived)
+            signal.signal(number, self._arrived)
             if hasattr(signal, "siginterrupt"):
+                # System calls of other code need not fail with EINTR because of us.
                 signal.siginterrupt(number, False)
         except (OSError, ValueError) as error:
-            self._give_back_wakeup()
+            self._unset_bell()
             raise RuntimeError(f"sig {number} cannot be caught") from error
-        self._numbers.add(number)
+        self._drop(number)
+        self._handles[number] = asyncio.Handle(callback, args, self._loop)
 
     def remove(self, number: int) -> bool:
         """Back to the system's own handling; False when there was no handler."""
         _check_number(number)
-        if number not in self._numbers:
+        if not self._drop(number):
             return False
-        self._numbers.discard(number)
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)
-        self._give_back_wakeup()
+        self._unset_bell()
         return True
 
     def enter(self) -> None:
         """The loop begins to run: where only the bell ends a wait on Ctrl+C, set it."""
-        if self._always and threading.current_thread() is threading.main_thread():
-            self._take_wakeup()
+        if self._needs_bell and threading.current_thread() is threading.main_thread():
+            self._set_bell()
 
     def leave(self) -> None:
         """The loop has stopped."""
-        if self._always and self._former_fd is not None:
-            self._give_back_wakeup()
+        if self._needs_bell:
+            self._unset_bell()
 
     def close(self) -> None:
-        """Take every handler away."""
-        for number in list(self._numbers):
-            self.remove(number)
+        """Take every handler away, as far as this thread may."""
+        if threading.current_thread() is threading.main_thread():
+            for number in list(self._handles):
+                self.remove(number)
+        for handle in self._handles.values():
+            handle.cancel()
 
-    def _take_wakeup(self) -> None:
-        if self._former_fd is not None:
+    def _arrived(self, number: int, _frame: object) -> None:
+        handle = self._handles.get(number)
+        if handle is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_run_unless_cancelled, handle)
+
+    def _drop(self, number: int) -> bool:
+        handle = self._handles.pop(number, None)
+        if handle is not None:
+            # It may have arrived already and stand in the ready queue.
+            handle.cancel()
+        return handle is not None
+
+    def _set_bell(self) -> None:
+        if self._displaced is not None:
             return
         try:
-            self._former_fd = signal.set_wakeup_fd(self._poller.bell_fd, warn_on_full_buffer=False)
+            self._displaced = signal.set_wakeup_fd(self._poller.bell_fd, warn_on_full_buffer=False)
         except (ValueError, OSError) as error:
             raise RuntimeError(str(error)) from error
 
-    def _give_back_wakeup(self) -> None:
-        if self._numbers or self._former_fd is None or (self._always and self._loop.is_running()):
-            return
-        former, self._former_fd = self._former_fd, None
-        signal.set_wakeup_fd(former)
+    def _unset_bell(self) -> None:
+        still_needed = self._handles or (self._needs_bell and self._loop.is_running())
+        if self._displaced is not None and not still_needed:
+            displaced, self._displaced = self._displaced, None
+            signal.set_wakeup_fd(displaced)
+
+
+def _run_unless_cancelled(handle: asyncio.Handle) -> None:
+    if not handle.cancelled():
+        handle._run()
 
 
 def _check_number(number: int) -> None:

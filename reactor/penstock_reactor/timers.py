@@ -19,38 +19,38 @@ SWEEP_FROM = 100
 
 
 class Timers:
-    """The pending timer handles of one loop."""
+    """The pending timer handles of one loop. Others may look whether `heap` is empty, no more."""
 
-    __slots__ = ("_heap", "_order", "_cancelled")
+    __slots__ = ("heap", "_order", "_cancelled")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, AnyTimerHandle]] = []
+        self.heap: list[tuple[float, int, AnyTimerHandle]] = []
         self._order = 0
         self._cancelled = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self.heap)
 
     def add(self, when: float, handle: AnyTimerHandle) -> None:
         """Remember `handle` until `when`, a point on the loop's clock."""
         self._order += 1
         handle._scheduled = True
-        heappush(self._heap, (when, self._order, handle))
+        heappush(self.heap, (when, self._order, handle))
 
     def note_cancelled(self, handle: AnyTimerHandle) -> None:
         """Count a handle that was cancelled while it waits here; sweep when they are the greater part."""
         if not handle._scheduled:
             return
         self._cancelled += 1
-        if self._cancelled > SWEEP_FROM and self._cancelled * 2 > len(self._heap):
+        if self._cancelled > SWEEP_FROM and self._cancelled * 2 > len(self.heap):
             # In place: `move_due` may be in the middle of this very list.
-            self._heap[:] = [entry for entry in self._heap if not entry[2]._cancelled]
-            heapify(self._heap)
+            self.heap[:] = [entry for entry in self.heap if not entry[2]._cancelled]
+            heapify(self.heap)
             self._cancelled = 0
 
     def wait_from(self, now: float) -> float:
         """Seconds from `now` to the first live timer (0 when it is due), at most `LONGEST_WAIT`."""
-        heap = self._heap
+        heap = self.heap
         while heap and heap[0][2]._cancelled:
             heappop(heap)
             self._cancelled -= 1
@@ -60,7 +60,7 @@ class Timers:
 
     def move_due(self, until: float, ready: ReadyQueue) -> None:
         """Move every live timer whose time is not after `until` to the end of `ready`, in order."""
-        heap = self._heap
+        heap = self.heap
         while heap and heap[0][0] <= until:
             handle = heappop(heap)[2]
             handle._scheduled = False
@@ -71,5 +71,5 @@ class Timers:
 
     def clear(self) -> None:
         """Forget every timer."""
-        self._heap.clear()
+        self.heap.clear()
         self._cancelled = 0
