@@ -1,0 +1,193 @@
+"""loop.sendfile: a file through a transport, in the kernel where it can be done, else block by block.
+
+In the kernel: the transport's queue leaves first, then the socket is lent out, os.sendfile writes into it, and write() is refused
+meanwhile. With TLS, or where os.sendfile does not know the file or the system, blocks are read in a thread and
+written as any other data, with a protocol in between that hears when to pause.
+Either way reading pauses, and the file's position afterwards tells how much was sent, also after a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from asyncio.constants import _SendfileMode
+from typing import Any
+
+from .contract import ReactorLoop
+
+# What the kernel is asked for at once, so that a fast peer and a large file do not keep the loop from all else.
+KERNEL_BYTES = 1024 * 1024
+BLOCK_BYTES = 64 * 1024
+
+
+async def sendfile(
+    loop: ReactorLoop, transport: Any, file: Any, offset: int = 0, count: int | None = None, fallback: bool = True
+) -> int:
+    """Send `count` bytes of `file` from `offset`, or all to its end; how many were sent.
+
+    RuntimeError when the transport is closing or cannot; asyncio.SendfileNotAvailableError when the kernel cannot
+    and `fallback` is false.
+    """
+    if transport.is_closing():
+        raise RuntimeError("Transport is closing")
+    mode = getattr(transport, "_sendfile_compatible", _SendfileMode.UNSUPPORTED)
+    if mode is _SendfileMode.UNSUPPORTED:
+        raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
+    if mode is _SendfileMode.TRY_NATIVE:
+        _check(file, offset, count)
+        try:
+            return await _send_in_kernel(transport, file, offset, count)
+        except asyncio.SendfileNotAvailableError:
+            if not fallback:
+                raise
+    elif not fallback:
+        raise RuntimeError(f"fallback is disabled and native sendfile is not supported for transport {transport!r}")
+    return await _send_blocks(loop, transport, file, offset, count)
+
+
+def _check(file: Any, offset: Any, count: Any) -> None:
+    if "b" not in getattr(file, "mode", "b"):
+        raise ValueError("file should be opened in binary mode")
+    if count is not None and not isinstance(count, int):
+        raise TypeError(f"count must be a positive integer (got {count!r})")
+    if count is not None and count <= 0:
+        raise ValueError(f"count must be a positive integer (got {count!r})")
+    if not isinstance(offset, int):
+        raise TypeError(f"offset must be a non-negative integer (got {offset!r})")
+    if offset < 0:
+        raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
+
+
+# In the kernel.
+
+
+async def _send_in_kernel(transport: Any, file: Any, offset: int, count: int | None) -> int:
+    descriptor = _regular_file(file)
+    was_reading = transport.is_reading()
+    transport.pause_reading()
+    sent = 0
+    try:
+        sock = await transport.lend_socket()
+        while count is None or sent < count:
+            size = KERNEL_BYTES if count is None else min(count - sent, KERNEL_BYTES)
+            taken = await _send_some(transport, sock.fileno(), descriptor, offset + sent, size, is_first=not sent)
+            if not taken:
+                break
+            sent += taken
+        return sent
+    finally:
+        if sent:
+            file.seek(offset + sent)
+        transport.return_socket()
+        if was_reading:
+            transport.resume_reading()
+
+
+async def _send_some(transport: Any, sock_fd: int, descriptor: int, offset: int, size: int, is_first: bool) -> int:
+    """One successful os.sendfile, when the socket has room for it; 0 at the end of the file."""
+    while True:
+        if not is_first:
+            await transport.wait_writable()
+        is_first = False
+        try:
+            return os.sendfile(sock_fd, descriptor, offset, size)
+        except (BlockingIOError, InterruptedError):
+            continue
+        except ConnectionError:
+            raise
+        except OSError as exc:
+            if transport.is_closing():
+                raise ConnectionError("Connection is closed by peer") from exc
+            # Some file systems do not support it, whatever fstat says.
+            raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from exc
+
+
+def _regular_file(file: Any) -> int:
+    """The descriptor of a file that the kernel can send."""
+    if not hasattr(os, "sendfile"):
+        raise asyncio.SendfileNotAvailableError("os.sendfile() is not available on this system")
+    try:
+        descriptor: int = file.fileno()
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+        pass
+    raise asyncio.SendfileNotAvailableError("not a regular file")
+
+
+# Block by block.
+
+
+async def _send_blocks(loop: ReactorLoop, transport: Any, file: Any, offset: int, count: int | None) -> int:
+    if offset:
+        file.seek(offset)
+    valve = _Valve(loop, transport)
+    sent = 0
+    try:
+        while count is None or sent < count:
+            size = BLOCK_BYTES if count is None else min(count - sent, BLOCK_BYTES)
+            # A disk can be slow, so it is read in a thread.
+            block = await loop.run_in_executor(None, file.read, size)
+            if not block:
+                break
+            await valve.wait_open()
+            transport.write(block)
+            sent += len(block)
+        return sent
+    finally:
+        if sent and hasattr(file, "seek"):
+            file.seek(offset + sent)
+        valve.remove()
+
+
+class _Valve(asyncio.Protocol):
+    """Stands in for the transport's protocol while a file is sent: hears when to pause, and lets nothing be read."""
+
+    def __init__(self, loop: ReactorLoop, transport: Any) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._protocol = transport.get_protocol()
+        self._was_reading = transport.is_reading()
+        self._was_paused = getattr(transport, "_told_to_pause", False)
+        self._opened: asyncio.Future[None] | None = loop.create_future() if self._was_paused else None
+        transport.pause_reading()
+        transport.set_protocol(self)
+
+    async def wait_open(self) -> None:
+        """Wait until the transport takes more; ConnectionError when it has ended."""
+        if self._transport.is_closing():
+            raise ConnectionError("Connection closed by peer")
+        if self._opened is not None:
+            await self._opened
+
+    def remove(self) -> None:
+        """Put the protocol back, and tell it what it has missed."""
+        if self._transport.get_protocol() is self:
+            self._transport.set_protocol(self._protocol)
+        if self._was_reading:
+            self._transport.resume_reading()
+        is_paused = self._opened is not None
+        if self._opened is not None:
+            self._opened.cancel()
+        if is_paused and not self._was_paused:
+            self._protocol.pause_writing()
+        elif self._was_paused and not is_paused:
+            self._protocol.resume_writing()
+
+    def pause_writing(self) -> None:
+        if self._opened is None:
+            self._opened = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None and not opened.done():
+            opened.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        raise RuntimeError("reading should be paused while a file is sent")
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(exc or ConnectionError("Connection is closed by peer"))
+        self._protocol.connection_lost(exc)
