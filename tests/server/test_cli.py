@@ -1,0 +1,175 @@
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import penstock
+from penstock import cli, runner
+from penstock.settings import Settings, options
+from support.serving import CHECKOUT, command, environment
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Settings]]:
+    """What the runner was asked to run; it answers with exit code 7."""
+    calls: list[tuple[Any, Settings]] = []
+
+    def run(app: Any, settings: Settings) -> int:
+        calls.append((app, settings))
+        return 7
+
+    monkeypatch.setattr(runner, "run", run)
+    return calls
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert cli.main(words) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("penstock: ") and err.endswith("\nSee penstock --help.\n")
+    assert err.count("\n") == 2
+    return err.removeprefix("penstock: ").partition("\n")[0]
+
+
+def test_an_application_alone_is_served_with_the_defaults(served: list[Any]) -> None:
+    assert cli.main(["main:app"]) == 7
+    assert served == [("main:app", Settings())]
+
+
+def test_options_become_settings(served: list[Any]) -> None:
+    words = "--host :: --port=0 main --no-access-log --factory --timeout-head 2.5 --limit-body none --log-level debug"
+    assert cli.main(words.split()) == 7
+    assert served == [("main", Settings(
+        host="::", port=0, access_log=False, factory=True, timeout_head=2.5, limit_body=None, log_level="debug",
+    ))]
+
+
+def test_every_setting_can_be_given(served: list[Any]) -> None:
+    for option in options():
+        if option.kind is bool:
+            words, value = ["--no-" + option.flag[2:] if option.default else option.flag], not option.default
+        else:
+            text = {str: "/x", int: "5", float: "1.5"}[option.kind]
+            text = option.doc.choices[-1] if option.doc.choices else text
+            words, value = [option.flag, text], option.kind(text)
+        assert cli.main(["main:app", *words]) == 7
+        assert getattr(served[-1][1], option.name) == value
+
+
+def test_the_words_of_the_process_are_taken_when_none_are_given(
+    served: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["penstock", "other:app"])
+    assert cli.main() == 7
+    assert served[0][0] == "other:app"
+
+
+@pytest.mark.parametrize("words, told", [
+    ("", "which application? Name it as MODULE:ATTR, for example main:app"),
+    ("--port 80", "which application? Name it as MODULE:ATTR, for example main:app"),
+    ("main:app --prot 80", "unknown option --prot; did you mean --port?"),
+    ("main:app --prot=80", "unknown option --prot; did you mean --port?"),
+    ("main:app -p 80", "unknown option -p; did you mean --port?"),
+    ("main:app --acces-log", "unknown option --acces-log; did you mean --access-log?"),
+    ("main:app --lifespam on", "unknown option --lifespam; did you mean --lifespan?"),
+    ("main:app --zzzzzz", "unknown option --zzzzzz"),
+    ("main:app --port", "--port needs a value"),
+    ("main:app --port http", "--port must be a whole number from 0 to 65535, not 'http'"),
+    ("main:app --port -1", "--port must be a whole number from 0 to 65535, not -1"),
+    ("main:app --access-log=yes", "--access-log/--no-access-log takes no value"),
+    ("main:app --lifespan yes", "--lifespan must be one of auto, on, off, not 'yes'"),
+    ("main:app 8080", "there can be one application only, so what is 8080?"),
+    ("main:app --root-path api", "--root-path must be empty or begin with /, not 'api'"),
+])
+def test_a_mistake_is_one_line_and_exit_code_1(
+    words: str, told: str, served: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, *words.split()) == told
+    assert served == []
+
+
+def test_words_behind_two_dashes_are_no_options(served: list[Any]) -> None:
+    assert cli.main(["--port", "1", "--", "--main:app"]) == 7
+    assert served[0][0] == "--main:app"
+
+
+def test_help_lists_every_option_with_its_default_in_100_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["main:app", "--help", "--nonsense"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    flat = " ".join(text.split())
+    for option in options():
+        assert option.flag in text
+        assert option.doc.help in flat
+        assert f"\n{option.doc.group}:\n" in text
+    for default in ("(default: 8000)", "(default: 127.0.0.1)", "(auto, on, off; default: auto)", "(default: none)"):
+        assert default in flat
+    assert "SUPPRESS" not in text
+
+
+def test_help_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert cli.main(["-h"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60
+
+
+def test_version_names_penstock_and_python(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["main:app", "--version"]) == 0
+    python = ".".join(map(str, sys.version_info[:3]))
+    out = capsys.readouterr().out
+    assert out.startswith(f"penstock {penstock.__version__} with ") and f" {python} on {sys.platform}\n" in out
+
+
+def test_version_loads_neither_the_server_nor_argparse() -> None:
+    program = """
+import sys
+before = set(sys.modules)
+from penstock.cli import main
+main(['--version'])
+print(*set(sys.modules) - before)
+"""
+    python = [sys.executable, "-c", program]
+    result = subprocess.run(python, env=environment(), capture_output=True, text=True, timeout=15)
+    assert set(result.stdout.splitlines()[1].split()) == {"penstock", "penstock.cli"}
+
+
+def test_the_module_can_be_run() -> None:
+    result = subprocess.run(command("--version"), env=environment(), capture_output=True, text=True, timeout=15)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("penstock ")
+
+
+def test_run_serves_an_application_with_options(served: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def app() -> None: ...
+
+    with pytest.raises(SystemExit) as caught:
+        penstock.run(app, port=1)
+    assert caught.value.code == 7
+    assert served == [(app, Settings(port=1, app_dir=None))]
+    monkeypatch.setattr(runner, "run", lambda *arguments: 0)
+    penstock.run("main:app", app_dir="x")
+
+
+def test_run_refuses_an_unknown_option_and_a_bad_value(served: list[Any]) -> None:
+    with pytest.raises(TypeError, match=r"no option 'prot'; did you mean port\?"):
+        penstock.run("main:app", prot=1)
+    with pytest.raises(ValueError, match="port must be"):
+        penstock.run("main:app", port=-1)
+    assert served == []
+
+
+def test_the_package_gives_its_names_when_they_are_asked_for() -> None:
+    assert penstock.Settings is Settings
+    with pytest.raises(AttributeError, match="no attribute 'Sever'"):
+        penstock.Sever
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    import tomllib
+
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    if "version" in project:
+        assert project["version"] == penstock.__version__
