@@ -24,13 +24,22 @@ def run(app: "Any", **options: "Any") -> None:
     address could not be bound or the end was forced. The caller's import path is left as it is, unless
     `app_dir` is given.
     """
+    import asyncio
     import sys
 
     from . import runner
     from .settings import from_options
 
     options.setdefault("app_dir", None)
-    code = runner.run(app, from_options(options))
+    settings = from_options(options)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        code = runner.run(app, settings)
+    else:
+        # Most often the module that is being served, which runs this line while it is imported.
+        hint = "in a module that is itself served, it belongs under if __name__ == '__main__'"
+        raise RuntimeError(f"penstock.run() cannot be called inside a running event loop; {hint}")
     if code:
         sys.exit(code)
 

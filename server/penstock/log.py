@@ -34,7 +34,7 @@ AccessLogger = Callable[[str, str, str, str, int], None]
 ACCESS_MESSAGE = '%s - "%s %s HTTP/%s" %d'
 
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "INFO": "32", "DEBUG": "36", "TRACE": "34"}
-_INDENT = "\n    "
+_INDENT = "    "
 
 
 def configure(settings: Settings) -> None:
@@ -207,8 +207,8 @@ class _AccessHandler(_Handler):
 def _tame(text: str) -> str:
     if text.isprintable():
         return text
-    lines = ("".join(map(_tame_character, line)) for line in text.split("\n"))
-    return _INDENT.join(lines)
+    first, *others = ("".join(map(_tame_character, line)) for line in text.split("\n"))
+    return "\n".join([first, *(line and _INDENT + line for line in others)])
 
 
 def _tame_character(char: str) -> str:

@@ -1,3 +1,4 @@
+import asyncio
 import subprocess
 import sys
 from typing import Any
@@ -158,6 +159,15 @@ def test_run_refuses_an_unknown_option_and_a_bad_value(served: list[Any]) -> Non
         penstock.run("main:app", prot=1)
     with pytest.raises(ValueError, match="port must be"):
         penstock.run("main:app", port=-1)
+    assert served == []
+
+
+def test_run_inside_a_running_loop_says_what_is_most_often_wrong(served: list[Any]) -> None:
+    async def inside() -> None:
+        penstock.run("main:app")
+
+    with pytest.raises(RuntimeError, match="cannot be called inside a running event loop; .* __name__"):
+        asyncio.run(inside())
     assert served == []
 
 

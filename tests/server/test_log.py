@@ -111,6 +111,7 @@ def test_a_program_without_a_console_is_no_trouble(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("text, written", [
     ("one\nINFO:     forged", "one\n    INFO:     forged"),
+    ("one\n\ntwo", "one\n\n    two"),
     ("colour \x1b[31m", "colour \\x1b[31m"),
     ("back \r\x08\x9b", "back \\x0d\\x08\\x9b"),
     ("turned \u202e\u2028", "turned \\u202e\\u2028"),

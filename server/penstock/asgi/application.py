@@ -18,6 +18,9 @@ from .stack import user_traceback
 
 DEFAULT_ATTRIBUTE = "app"
 
+# How alike two names are (of 1) for one to be proposed for the other: `mian` and `main`, not `mod` and `good`.
+_NEAR = 0.7
+
 
 class ApplicationError(Exception):
     """The application cannot be loaded; the text is what the user is to read."""
@@ -36,7 +39,7 @@ def load(spec: str, *, app_dir: str | None, factory: bool) -> Any:
     found = _find_attribute(module, attribute or DEFAULT_ATTRIBUTE, spec)
     if factory:
         found = _call_factory(found, spec)
-    _check_application(found, f"what the factory {spec} returned" if factory else spec, factory)
+    _check_application(found, f"What the factory {spec} returned" if factory else spec, factory)
     return found
 
 
@@ -59,7 +62,7 @@ def _open_folder(app_dir: str | None) -> str | None:
     folder = os.path.abspath(app_dir)
     if not os.path.isdir(folder):
         trouble = "is a file" if os.path.exists(folder) else "does not exist"
-        _fail(f"the folder to import the application from, {folder}, {trouble}")
+        _fail(f"The folder to import the application from, {folder}, {trouble}")
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)
     # Files that were written since Python last looked are seen.
@@ -100,9 +103,9 @@ def _describe_missing(name: str, missing: str, folder: str | None) -> str:
     places = list(parent.__path__) if parent is not None else [folder] if folder else list(sys.path)
     where = ", ".join(place or os.getcwd() for place in places)
     names = _modules_in(places)
-    message = f'there is no module "{missing}"' + (f" (of {name})" if missing != name else "")
+    message = f'There is no module "{missing}"' + (f" (of {name})" if missing != name else "")
     message += f" in {where}" if parent is not None or folder else " on the import path"
-    near = [missing.removesuffix(last) + each for each in get_close_matches(last, names, 3)]
+    near = [missing.removesuffix(last) + each for each in get_close_matches(last, names, 3, _NEAR)]
     if near:
         return f"{message}; did you mean {' or '.join(near)}?"
     if names and (parent is not None or folder):
@@ -141,7 +144,7 @@ def _find_attribute(module: ModuleType, path: str, spec: str) -> Any:
             is_default = ":" not in spec
             _fail(_describe_no_attribute(module, found, title, name, is_default))
         except Exception as error:
-            _fail(f'reading "{name}" of {title} failed.\n{user_traceback(error)}')
+            _fail(f'Reading "{name}" of {title} failed.\n{user_traceback(error)}')
         title += (":" if owner is module else ".") + name
     return found
 
@@ -154,7 +157,7 @@ def _describe_no_attribute(module: ModuleType, owner: Any, title: str, name: str
     public = {key: value for key, value in getattr(owner, "__dict__", {}).items() if not key.startswith("_")}
     apps = [key for key, value in public.items() if _looks_like_application(value, module)]
     factories = [key for key, value in public.items() if _looks_like_factory(value) and _is_from(module, value)]
-    near = get_close_matches(name, public, 1)
+    near = get_close_matches(name, public, 1, _NEAR)
     if apps:
         return f"{message}; what looks like an application there: {_list(apps)}"
     if factories:
@@ -188,12 +191,12 @@ def _call_factory(factory: Any, spec: str) -> Any:
     try:
         made = factory()
     except SystemExit as error:
-        _fail(f"the factory {spec} ended the program (exit code {error.code}).\n{user_traceback(error)}")
+        _fail(f"The factory {spec} ended the program (exit code {error.code}).\n{user_traceback(error)}")
     except Exception as error:
-        _fail(f"the factory {spec} failed.\n{user_traceback(error)}")
+        _fail(f"The factory {spec} failed.\n{user_traceback(error)}")
     if inspect.iscoroutine(made):
         made.close()
-        _fail(f"the factory {spec} is an async function; it must be an ordinary one")
+        _fail(f"The factory {spec} is an async function; it must be an ordinary one")
     return made
 
 
