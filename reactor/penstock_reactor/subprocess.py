@@ -147,7 +147,7 @@ class ChildTransport(asyncio.SubprocessTransport):
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if not self._is_closed:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-            self.close()
+            self._kill_if_running()
         if self._watch is not None:
             # The loop was closed before it could see the end.
             self._watch.close()
@@ -209,19 +209,14 @@ class ChildTransport(asyncio.SubprocessTransport):
             raise ProcessLookupError()
 
     def close(self) -> None:
-        """Close the pipes and kill the child if it still runs."""
+        """Kill the child if it still runs, and close the pipes."""
         if self._is_closed:
             return
         self._is_closed = True
+        # In this order: a child whose input ends might end well before it is killed, or might not.
+        self._kill_if_running()
         for pipe in self._pipes.values():
             pipe.close()
-        if self._returncode is None and self._popen.poll() is None:
-            if self._loop.get_debug():
-                logger.warning("Close running child process: kill %r", self)
-            try:
-                self._popen.kill()
-            except (ProcessLookupError, PermissionError):
-                pass  # it ended just now, or became another user's
 
     async def _wait(self) -> int:
         """The return code, once the child has ended. asyncio.subprocess.Process.wait() calls this very name."""
@@ -230,6 +225,15 @@ class ChildTransport(asyncio.SubprocessTransport):
         waiter = self._loop.create_future()
         self._exit_waiters.append(waiter)
         return await waiter  # type: ignore[no-any-return]
+
+    def _kill_if_running(self) -> None:
+        if self._returncode is None and self._popen.poll() is None:
+            if self._loop.get_debug():
+                logger.warning("Close running child process: kill %r", self)
+            try:
+                self._popen.kill()
+            except (ProcessLookupError, PermissionError):
+                pass  # it ended just now, or became another user's
 
     # What happens to the child.
 
