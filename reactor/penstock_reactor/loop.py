@@ -118,8 +118,8 @@ class EventLoop(Doors):
             raise RuntimeError("Cannot close a running event loop")
         if self._closed:
             return
-        self._closed = self._guarded = True
         self._signals.close()
+        self._closed = self._guarded = True
         self._ready.clear()
         self._timers.clear()
         self._threads.abandon()

@@ -75,16 +75,15 @@ class Signals:
             self._unset_bell()
 
     def close(self) -> None:
-        """Take every handler away, as far as this thread may."""
-        if threading.current_thread() is threading.main_thread():
-            for number in list(self._handles):
-                self.remove(number)
-        for handle in self._handles.values():
-            handle.cancel()
+        """Take every handler away; RuntimeError when there is one and this is not the main thread."""
+        if self._handles and threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("a loop with signal handlers must be closed in the main thread")
+        for number in list(self._handles):
+            self.remove(number)
 
     def _arrived(self, number: int, _frame: object) -> None:
         handle = self._handles.get(number)
-        if handle is not None and not self._loop.is_closed():
+        if handle is not None:
             self._loop.call_soon_threadsafe(_run_unless_cancelled, handle)
 
     def _drop(self, number: int) -> bool:

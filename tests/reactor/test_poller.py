@@ -1,0 +1,309 @@
+"""The poller alone: sockets, a fake selector with a limit, threads that ring the bell."""
+
+import errno
+import os
+import selectors
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from penstock_reactor.poller import READ, WRITE, Poller
+from support.forks import forked
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def poller() -> Iterator[Poller]:
+    poller = Poller()
+    yield poller
+    poller.close()
+
+
+@pytest.fixture
+def narrow() -> Iterator[Poller]:
+    """A poller like on Windows: select(), and room for four, the bell among them."""
+    poller = Poller(selectors.SelectSelector(), limit=4)
+    yield poller
+    poller.close()
+
+
+def nothing() -> None:
+    pass
+
+
+def fail() -> None:
+    raise AssertionError("called")
+
+
+def ready(poller: Poller, timeout: float = 5) -> dict[int, int]:
+    return {key.fd: mask for key, mask in poller.poll(timeout)}
+
+
+def test_a_ready_descriptor_brings_its_watch(poller: Poller, pair: Pair) -> None:
+    first, second = pair
+    poller.watch_reader(first.fileno(), nothing)
+    second.send(b"x")
+    [(key, mask)] = poller.poll(5)
+    assert key.data.fd == first.fileno()
+    assert key.data.reader is nothing
+    assert key.data.writer is None
+    assert mask == READ
+
+
+def test_reader_and_writer_of_one_descriptor_share_a_watch(poller: Poller, pair: Pair) -> None:
+    first, second = pair
+    poller.watch_reader(first.fileno(), nothing)
+    poller.watch_writer(first.fileno(), fail)
+    second.send(b"x")
+    [(key, mask)] = poller.poll(5)
+    assert (key.data.reader, key.data.writer) == (nothing, fail)
+    assert mask == READ | WRITE
+
+
+def test_a_second_reader_replaces_the_first(poller: Poller, pair: Pair) -> None:
+    first, second = pair
+    poller.watch_reader(first.fileno(), fail)
+    poller.watch_reader(first.fileno(), nothing)
+    second.send(b"x")
+    [(key, _)] = poller.poll(5)
+    assert key.data.reader is nothing
+
+
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_unwatching_tells_whether_there_was_something(poller: Poller, pair: Pair, direction: str) -> None:
+    fd = pair[0].fileno()
+    watch, unwatch = getattr(poller, f"watch_{direction}"), getattr(poller, f"unwatch_{direction}")
+    assert unwatch(fd) is False
+    watch(fd, nothing)
+    assert unwatch(fd) is True
+    assert unwatch(fd) is False
+
+
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_unwatching_a_certain_callback_leaves_another_alone(poller: Poller, pair: Pair, direction: str) -> None:
+    fd = pair[0].fileno()
+    watch, unwatch = getattr(poller, f"watch_{direction}"), getattr(poller, f"unwatch_{direction}")
+    watch(fd, nothing)
+    assert unwatch(fd, fail) is False
+    assert unwatch(fd, nothing) is True
+
+
+def test_one_direction_goes_and_the_other_stays(poller: Poller, pair: Pair) -> None:
+    first, second = pair
+    fd = first.fileno()
+    second.send(b"x")
+    poller.watch_reader(fd, nothing)
+    poller.watch_writer(fd, nothing)
+    poller.unwatch_writer(fd)
+    assert ready(poller) == {fd: READ}
+    poller.watch_writer(fd, nothing)
+    poller.unwatch_reader(fd)
+    assert ready(poller) == {fd: WRITE}
+    poller.unwatch_writer(fd)
+    assert ready(poller, 0) == {}
+
+
+def test_an_unwatched_report_on_its_way_finds_nothing_to_call(poller: Poller, pair: Pair) -> None:
+    first, second = pair
+    poller.watch_reader(first.fileno(), fail)
+    second.send(b"x")
+    [(key, _)] = poller.poll(5)
+    poller.unwatch_reader(first.fileno())
+    assert key.data.reader is None
+
+
+def test_a_reused_number_gets_a_new_watch(poller: Poller) -> None:
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    poller.watch_reader(fd, fail)
+    second.send(b"x")
+    [(key, _)] = poller.poll(5)
+    poller.unwatch_reader(fd)
+    first.close()
+    second.close()
+    third, fourth = socket.socketpair()
+    with third, fourth:
+        os.dup2(third.fileno(), fd)
+        poller.watch_reader(fd, nothing)
+        assert key.data.reader is None
+        fourth.send(b"x")
+        [(key, _)] = poller.poll(5)
+        assert key.data.reader is nothing
+        poller.unwatch_reader(fd)
+        if fd != third.fileno():
+            os.close(fd)
+
+
+def test_a_descriptor_closed_behind_our_back_can_be_unwatched_and_watched_again(poller: Poller) -> None:
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    poller.watch_reader(fd, nothing)
+    first.close()
+    assert poller.unwatch_reader(fd) is True
+    second.close()
+    with pytest.raises(OSError):
+        poller.watch_reader(fd, nothing)
+    assert poller.unwatch_reader(fd) is False
+
+
+def test_changing_a_descriptor_closed_behind_our_back_fails_and_forgets_it(poller: Poller) -> None:
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    poller.watch_reader(fd, nothing)
+    first.close()
+    second.close()
+    with pytest.raises(OSError):
+        poller.watch_writer(fd, nothing)
+    assert poller.unwatch_reader(fd) is False
+
+
+def test_waking_ends_the_wait(poller: Poller) -> None:
+    poller.asleep = True
+    timer = threading.Timer(0.05, poller.wake)
+    timer.start()
+    [(key, _)] = poller.poll(20)
+    timer.join()
+    key.data.reader()
+    assert poller.poll(0) == []
+
+
+def test_waking_before_the_wait_is_not_lost(poller: Poller) -> None:
+    poller.asleep = True
+    poller.wake()
+    assert len(poller.poll(20)) == 1
+
+
+def test_waking_a_poller_that_is_awake_writes_nothing(poller: Poller) -> None:
+    poller.wake()
+    assert poller.poll(0) == []
+
+
+def test_a_full_bell_still_wakes_and_never_raises(poller: Poller) -> None:
+    try:
+        while True:
+            os.write(poller.bell_fd, b"\0" * 4096)
+    except BlockingIOError:
+        pass
+    poller.asleep = True
+    poller.wake()
+    [(key, _)] = poller.poll(20)
+    rounds = 0
+    while poller.poll(0):
+        key.data.reader()
+        rounds += 1
+    assert rounds > 1
+
+
+def test_waking_a_closed_poller_does_nothing(poller: Poller) -> None:
+    poller.close()
+    poller.asleep = True
+    poller.wake()
+
+
+def test_closing_twice_is_fine(poller: Poller) -> None:
+    poller.close()
+    poller.close()
+
+
+def test_without_a_limit_there_is_always_room(poller: Poller) -> None:
+    if poller._limit is None:
+        assert poller.free_room() is None
+
+
+def test_a_poller_with_a_limit_tells_its_free_room(narrow: Poller, pair: Pair) -> None:
+    assert narrow.free_room() == 3
+    narrow.watch_reader(pair[0].fileno(), nothing)
+    narrow.watch_writer(pair[0].fileno(), nothing)
+    assert narrow.free_room() == 2
+    narrow.unwatch_reader(pair[0].fileno())
+    narrow.unwatch_writer(pair[0].fileno())
+    assert narrow.free_room() == 3
+
+
+def test_one_descriptor_too_many_is_refused_and_the_others_go_on(narrow: Poller) -> None:
+    sockets = [one for _ in range(2) for one in socket.socketpair()]
+    for one in sockets[:3]:
+        narrow.watch_reader(one.fileno(), nothing)
+    with pytest.raises(OSError, match="4 descriptors"):
+        narrow.watch_reader(sockets[3].fileno(), nothing)
+    with pytest.raises(OSError, match="4 descriptors"):
+        narrow.watch_writer(sockets[3].fileno(), nothing)
+    sockets[1].send(b"x")
+    assert ready(narrow) == {sockets[0].fileno(): READ}
+    narrow.unwatch_reader(sockets[2].fileno())
+    narrow.watch_reader(sockets[3].fileno(), nothing)
+    for one in sockets:
+        narrow.unwatch_reader(one.fileno())
+        one.close()
+
+
+def test_the_bell_is_watched_even_when_there_is_no_more_room(narrow: Poller) -> None:
+    sockets = [one for _ in range(2) for one in socket.socketpair()]
+    for one in sockets[:3]:
+        narrow.watch_reader(one.fileno(), nothing)
+    narrow.asleep = True
+    narrow.wake()
+    assert len(narrow.poll(20)) == 1
+    for one in sockets:
+        narrow.unwatch_reader(one.fileno())
+        one.close()
+
+
+def test_where_one_bad_descriptor_spoils_all_it_is_refused_at_once(narrow: Poller) -> None:
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    first.close()
+    second.close()
+    with pytest.raises(OSError) as caught:
+        narrow.watch_reader(fd, nothing)
+    assert caught.value.errno == errno.EBADF
+    assert narrow.poll(0) == []
+
+
+def test_where_one_bad_descriptor_spoils_all_it_is_reported_once_and_dropped(narrow: Poller, pair: Pair) -> None:
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    narrow.watch_reader(fd, nothing)
+    narrow.watch_reader(pair[0].fileno(), nothing)
+    first.close()
+    second.close()
+    assert ready(narrow) == {fd: READ | WRITE}
+    assert ready(narrow, 0) == {}
+    pair[1].send(b"x")
+    assert ready(narrow) == {pair[0].fileno(): READ}
+
+
+def test_a_wait_that_fails_for_another_reason_fails(narrow: Poller) -> None:
+    narrow._selector.select = _broken  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="broken"):
+        narrow.poll(0)
+
+
+def _broken(timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    raise OSError("broken")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_cannot_take_a_descriptor_off_its_parents_poller(poller: Poller, pair: Pair) -> None:
+    first, second = pair
+    poller.watch_reader(first.fileno(), nothing)
+
+    def child() -> bool:
+        removed = poller.unwatch_reader(first.fileno())
+        poller.close()
+        return not removed
+
+    assert forked(child) == 0
+    second.send(b"x")
+    assert ready(poller) == {first.fileno(): READ}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_cannot_wait_on_its_parents_poller(poller: Poller) -> None:
+    def child() -> None:
+        with pytest.raises(RuntimeError, match="parent process"):
+            poller.poll(0)
+
+    assert forked(child) == 0
