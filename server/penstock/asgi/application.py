@@ -10,7 +10,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -105,7 +104,7 @@ def _describe_missing(name: str, missing: str, folder: str | None) -> str:
     names = _modules_in(places)
     message = f'There is no module "{missing}"' + (f" (of {name})" if missing != name else "")
     message += f" in {where}" if parent is not None or folder else " on the import path"
-    near = [missing.removesuffix(last) + each for each in get_close_matches(last, names, 3, _NEAR)]
+    near = [missing.removesuffix(last) + each for each in _nearest(last, names)]
     if near:
         return f"{message}; did you mean {' or '.join(near)}?"
     if names and (parent is not None or folder):
@@ -157,7 +156,7 @@ def _describe_no_attribute(module: ModuleType, owner: Any, title: str, name: str
     public = {key: value for key, value in getattr(owner, "__dict__", {}).items() if not key.startswith("_")}
     apps = [key for key, value in public.items() if _looks_like_application(value, module)]
     factories = [key for key, value in public.items() if _looks_like_factory(value) and _is_from(module, value)]
-    near = get_close_matches(name, public, 1, _NEAR)
+    near = _nearest(name, public)
     if apps:
         return f"{message}; what looks like an application there: {_list(apps)}"
     if factories:
@@ -245,6 +244,12 @@ def _takes(value: Any, count: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _nearest(name: str, names: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # only ever needed on the way out
+
+    return get_close_matches(name, list(names), 3, _NEAR)
 
 
 def _fail(message: str) -> NoReturn:
