@@ -53,7 +53,7 @@ mirror: dev ## each module's coverage from its own test file alone
 .PHONY: interop
 interop: ## real frameworks and clients, run as their users run them
 	$(call environment,$(INTEROP_VENV),$(PYTHON),tests/interop/requirements.txt,-r tests/interop/requirements.txt)
-	$(INTEROP_VENV)/bin/python -m pytest tests/interop --override-ini python_files='interop_*.py' $(ARGS)
+	$(INTEROP_VENV)/bin/python -m pytest tests/interop $(ARGS)
 
 .PHONY: bench
 bench: bench-venv ## penstock beside other servers: CPU per request, requests per second, memory
