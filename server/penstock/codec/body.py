@@ -9,8 +9,8 @@ from enum import Enum
 from .buffer import Buffer
 from .errors import ProtocolError
 from .events import BodyData, BodyEnd, Field
-from .grammar import CHUNK_EXTENSIONS, CHUNK_SIZE, FIELD_OCTETS
-from .head import bad_octet, parse_field
+from .grammar import CHUNK_EXTENSIONS, CHUNK_SIZE
+from .head import parse_fields
 
 _MAX_PIECE = 65536
 _MAX_CHUNK_LINE = 4096
@@ -130,13 +130,10 @@ class ChunkedReader:
             if not line:
                 return BodyEnd(self._trailers)
             self._trailer_octets += len(line) + 2
-            if line.translate(None, FIELD_OCTETS):
-                raise bad_octet(line)
-            field, _ = parse_field(line)
             if len(self._trailers) >= self._max_fields:
                 raise ProtocolError(431, f"more than {self._max_fields} trailer fields", "RFC 6585 5")
-            if field[0] not in _NOT_IN_TRAILERS:
-                self._trailers.append(field)
+            fields, _ = parse_fields(line, 1)
+            self._trailers += [field for field in fields if field[0] not in _NOT_IN_TRAILERS]
 
 
 def _take_line(buffer: Buffer, limit: int, what: str, status: int = 400) -> bytes | None:

@@ -8,22 +8,26 @@ time in proportion to what it sent, never its square.
 
 
 class Buffer:
-    """Octets between the socket and the readers. `len()` is what is left to read."""
+    """Octets between the socket and the readers."""
 
-    __slots__ = ("_octets", "_position", "_searched")
+    __slots__ = ("size", "_octets", "_position", "_searched")
 
     def __init__(self) -> None:
+        self.size = 0
+        """How many octets are left to read."""
         self._octets: bytes | bytearray = b""
         self._position = 0
         self._searched = 0
 
     def feed(self, octets: bytes) -> None:
         """Add what has come."""
-        left = self._octets
-        if self._position == len(left):
+        if not self.size:
             self._octets = octets
             self._position = self._searched = 0
+            self.size = len(octets)
             return
+        self.size += len(octets)
+        left = self._octets
         if isinstance(left, bytes):
             left = self._octets = bytearray(left)
         if self._position:
@@ -32,19 +36,17 @@ class Buffer:
             self._position = 0
         left += octets
 
-    def __len__(self) -> int:
-        return len(self._octets) - self._position
-
     def clear(self) -> None:
         """Forget all of it: after an error nothing that came may be read (CVE-2024-49768's lesson)."""
         self._octets = b""
-        self._position = self._searched = 0
+        self.size = self._position = self._searched = 0
 
     def take(self, most: int) -> bytes:
         """Take up to `most` octets; b"" when nothing is there."""
         start = self._position
         end = min(start + most, len(self._octets))
         self._position = self._searched = end
+        self.size -= end - start
         return bytes(self._octets[start:end])
 
     def take_until(self, delimiter: bytes) -> bytes | None:
@@ -55,7 +57,8 @@ class Buffer:
             # The delimiter may be cut: look again at its length less one.
             self._searched = max(start, len(self._octets) - len(delimiter) + 1)
             return None
-        self._position = self._searched = found + len(delimiter)
+        end = self._position = self._searched = found + len(delimiter)
+        self.size -= end - start
         return bytes(self._octets[start:found])
 
     def peek(self, start: int, end: int | None = None) -> bytes:
@@ -66,4 +69,5 @@ class Buffer:
     def skip(self, count: int) -> None:
         """Take `count` octets that were looked at and throw them away."""
         self._position += count
+        self.size -= count
         self._searched = max(self._searched, self._position)

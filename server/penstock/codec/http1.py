@@ -23,8 +23,8 @@ from .buffer import Buffer
 from .errors import ProtocolError, ResponseError
 from .events import CHUNKED, BodyEnd, Event, RequestHead
 from .grammar import FIELD_OCTETS
-from .head import bad_octet, parse_head
-from .response import STATUS_LINES, Defaults, FieldBlock, encode_fields, encode_trailers
+from .head import HeadReader, bad_octet
+from .response import STATUS_LINES, Defaults, encode_fields, encode_trailers
 
 MAX_SKIPPED_BODY = 65536
 """A body the app did not read is skipped up to this many octets; beyond, closing is cheaper."""
@@ -75,23 +75,26 @@ class Http1Codec:
     """Bytes and events of one connection, server side."""
 
     __slots__ = (
-        "wants_close", "_limits", "_buffer", "_inspected", "_has_skipped_line", "_request", "_head", "_reader", "_response",
-        "_status", "_block", "_framing", "_left",
+        "wants_close", "buffer", "_limits", "_inspected", "_has_skipped_line", "_request", "_head_reader", "_head", "_reader",
+        "_response", "_status", "_fields", "_length", "_framing", "_left",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.wants_close = False
         """The connection ends with the present response. Set it before the response's head to say so to the peer."""
         self._limits = limits
-        self._buffer = Buffer()
+        self.buffer = Buffer()
+        """What came and was not read yet; only the codec takes from it."""
         self._inspected = 0
         self._has_skipped_line = False
         self._request = _HEAD
+        self._head_reader = HeadReader(limits.fields, limits.is_lenient)
         self._head: RequestHead | None = None
         self._reader: LengthReader | ChunkedReader | None = None
         self._response = _NONE
         self._status = 0
-        self._block: FieldBlock | None = None
+        self._fields = b""
+        self._length: int | None = None
         self._framing = _NO_BODY
         self._left = 0
 
@@ -100,17 +103,12 @@ class Http1Codec:
     def feed(self, octets: bytes) -> None:
         """Take what the peer sent. After a failure nothing more is kept."""
         if self._request is not _FAILED:
-            self._buffer.feed(octets)
-
-    @property
-    def buffered(self) -> int:
-        """Octets that came and were not read yet."""
-        return len(self._buffer)
+            self.buffer.feed(octets)
 
     @property
     def is_quiet(self) -> bool:
         """The client has said that this request is its last, and all of it was read: nothing more will come."""
-        return self._request is _COMPLETE and not self._buffer and self._head is not None and not self._head.keeps_alive
+        return self._request is _COMPLETE and not self.buffer.size and self._head is not None and not self._head.keeps_alive
 
     @property
     def is_response_begun(self) -> bool:
@@ -129,16 +127,14 @@ class Http1Codec:
                 return self._read_body()
         except ProtocolError:
             self._request = _FAILED
-            self._buffer.clear()
+            self.buffer.clear()
             self.wants_close = True
             raise
         return None
 
     def _read_head(self) -> RequestHead | None:
-        if not self._buffer:
-            return None
         limit = self._limits.head
-        block = self._buffer.take_until(b"\r\n\r\n")
+        block = self.buffer.take_until(b"\r\n\r\n")
         if block is None:
             self._inspect_partial_head(limit)
             return None
@@ -147,11 +143,10 @@ class Http1Codec:
             block = block[2:]
         if len(block) > limit:
             raise _too_long(block, limit)
-        head = parse_head(block, max_fields=self._limits.fields, is_lenient=self._limits.is_lenient)
+        head = self._head = self._head_reader.read(block)
         self._inspected = 0
         self._has_skipped_line = False
-        self._head = head
-        if head.body_length == 0:
+        if not head.body_length:
             self._request = _COMPLETE
         elif head.body_length == CHUNKED:
             self._request = _BODY
@@ -163,7 +158,7 @@ class Http1Codec:
 
     def _inspect_partial_head(self, limit: int) -> None:
         """Refuse a head that can no longer become a good one, however slowly it comes, and each octet once."""
-        buffer = self._buffer
+        buffer = self.buffer
         if not self._has_skipped_line and buffer.peek(0, 2) == b"\r\n":
             buffer.skip(2)
             self._has_skipped_line = True
@@ -172,11 +167,11 @@ class Http1Codec:
             raise bad_octet(buffer.peek(0))
         # A CR at the end may get its LF yet.
         self._inspected += len(fresh) - fresh.endswith(b"\r")
-        if len(buffer) > limit + 3:
+        if buffer.size > limit + 3:
             raise _too_long(buffer.peek(0), limit)
 
     def _read_body(self) -> Event | None:
-        event = self._reader.read(self._buffer) if self._reader is not None else None
+        event = self._reader.read(self.buffer) if self._reader is not None else None
         if type(event) is BodyEnd:
             self._request = _COMPLETE
             self._reader = None
@@ -195,7 +190,9 @@ class Http1Codec:
             raise ResponseError("the response has been started already")
         if type(status) is not int or not 200 <= status <= 999:
             raise ResponseError(f"a final status is an int from 200 to 999, not {status!r}")
-        self._block = encode_fields(fields, defaults)
+        self._fields, self._length, wants_close = encode_fields(fields, defaults)
+        if wants_close:
+            self.wants_close = True
         self._status = status
         self._response = _HELD
 
@@ -203,36 +200,45 @@ class Http1Codec:
         """Forget a held head: another response takes its place."""
         if self._response is _HELD:
             self._response = _NONE
-            self._block = None
 
     def encode_body(self, octets: bytes, is_last: bool) -> list[bytes]:
         """A piece of the body, framed, the held head before it: what to send, in order.
 
         Raises ResponseError when the body does not fit the Content-Length that the app gave, with nothing encoded.
         """
-        if self._block is not None:
-            start = self._encode_held_head(self._block, octets, is_last)
+        if self._response is _HELD:
+            start = self._encode_held_head(octets, is_last)
         elif self._response is _STARTED:
             start = b""
         else:
             raise ResponseError("a body without a response that has begun")
-        framing = self._framing
-        if framing is _NO_BODY:
+        framing, end = self._framing, b""
+        if framing is _LENGTH:
+            size = len(octets)
+            if size > self._left or (is_last and size != self._left):
+                raise _misfit(size - self._left)
+            self._left -= size
+        elif framing is _NO_BODY:
             octets = b""
-        elif framing is _LENGTH:
-            self._count(len(octets), is_last)
         elif framing is _CHUNKS:
             if octets:
                 start += b"%x\r\n" % len(octets)
-            end = (b"\r\n" if octets else b"") + (b"0\r\n\r\n" if is_last else b"")
-            return self._sent([start, octets, end], is_last)
-        return self._sent([start, octets], is_last)
+                end = b"\r\n"
+            if is_last:
+                end += b"0\r\n\r\n"
+        if is_last:
+            self._end_response()
+        # Small parts leave joined; a large one is never copied.
+        if len(octets) <= _JOIN_BELOW:
+            return [start + octets + end] if end else [start + octets]
+        return [part for part in (start, octets, end) if part]
 
     def encode_last_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         """End a body in chunks with trailers; elsewhere they have no place and are left out (RFC 9112 7.1.2)."""
         if self._response is not _STARTED or self._framing is not _CHUNKS:
             return self.encode_body(b"", True)
-        return self._sent([b"0\r\n" + encode_trailers(fields) + b"\r\n"], True)
+        self._end_response()
+        return [b"0\r\n" + encode_trailers(fields) + b"\r\n"]
 
     def encode_refusal(self, status: int, reason: str, defaults: Defaults) -> bytes:
         """A whole response of the server's own, the last one on this connection."""
@@ -245,9 +251,9 @@ class Http1Codec:
         self.encode_head(status, fields, defaults)
         return b"".join(self.encode_body(text, True))
 
-    def _encode_held_head(self, block: FieldBlock, octets: bytes, is_last: bool) -> bytes:
+    def _encode_held_head(self, octets: bytes, is_last: bool) -> bytes:
         """Choose the framing (RFC 9112 6), decide about the connection, and put the head together."""
-        head, status, length = self._head, self._status, block.length
+        head, status, length = self._head, self._status, self._length
         framing_line = b""
         if status == 204 or status == 304 or (head is not None and head.method == "HEAD"):
             framing = _NO_BODY
@@ -268,27 +274,23 @@ class Http1Codec:
         else:
             framing = _UNTIL_CLOSE
         self._framing = framing
-        self.wants_close = self._decide_close(block)
+        if head is None or not head.keeps_alive or self._request is _BODY or framing is _UNTIL_CLOSE:
+            self._decide_close(head)
         if self.wants_close:
             framing_line += b"connection: close\r\n"
         elif head is not None and head.version == "1.0":
             framing_line += b"connection: keep-alive\r\n"
         self._response = _STARTED
-        self._block = None
-        return b"".join((STATUS_LINES[status], block.octets, framing_line, b"\r\n"))
+        return b"%b%b%b\r\n" % (STATUS_LINES[status], self._fields, framing_line)
 
-    def _decide_close(self, block: FieldBlock) -> bool:
-        """Whether the connection ends with this response: the one place that decides it (RFC 9112 9.3 and 9.6)."""
-        head = self._head
-        if self.wants_close or block.wants_close or head is None or not head.keeps_alive:
-            return True
-        if self._framing is _UNTIL_CLOSE:
-            return True
-        if self._request is not _BODY:
-            return False
+    def _decide_close(self, head: RequestHead | None) -> None:
+        """Whether the connection must end with this response (RFC 9112 9.3 and 9.6), beyond what was asked for."""
+        if head is None or not head.keeps_alive or self._framing is _UNTIL_CLOSE:
+            self.wants_close = True
         # A body is still coming. A client that waits for 100 Continue may send it or not: nobody can tell where the
         # next request starts. A long one that nobody reads is not worth receiving.
-        return head.expects_continue or (self._reader is not None and self._reader.left > MAX_SKIPPED_BODY)
+        elif head.expects_continue or (self._reader is not None and self._reader.left > MAX_SKIPPED_BODY):
+            self.wants_close = True
 
     def confirm_continue(self) -> bytes:
         """The interim response that the client waits for; b"" when it does not, or no longer (RFC 9110 10.1.1)."""
@@ -296,23 +298,12 @@ class Http1Codec:
         if head is None or not head.expects_continue or self._request is not _BODY or self.is_response_begun:
             return b""
         self._head = head._replace(expects_continue=False)
-        return b"" if self._buffer else CONTINUE
+        return b"" if self.buffer.size else CONTINUE
 
-    def _count(self, size: int, is_last: bool) -> None:
-        """Hold the app to its Content-Length: a longer body would be read as the next response."""
-        if size > self._left or (is_last and size != self._left):
-            raise _misfit(size - self._left)
-        self._left -= size
-
-    def _sent(self, parts: list[bytes], is_last: bool) -> list[bytes]:
-        """What leaves; small parts joined, large ones as they are, so that no large body is copied."""
-        if is_last:
-            self._response = _ENDED
-            if self._request is _COMPLETE:
-                self._begin_next_exchange()
-        if len(parts) > 1 and len(parts[1]) > _JOIN_BELOW:
-            return [part for part in parts if part]
-        return [b"".join(parts)]
+    def _end_response(self) -> None:
+        self._response = _ENDED
+        if self._request is _COMPLETE:
+            self._begin_next_exchange()
 
     def _begin_next_exchange(self) -> None:
         """Both sides are complete."""

@@ -39,59 +39,44 @@ class Defaults(NamedTuple):
     both: bytes
 
 
-class FieldBlock(NamedTuple):
-    """The app's fields as octets, and what they say about framing and the connection."""
-
-    octets: bytes
-    """Field lines, each with its CRLF, Date and Server among them, Content-Length not."""
-    length: int | None
-    """The Content-Length the app gave, or None."""
-    wants_close: bool
+FieldBlock = tuple[bytes, int | None, bool]
+"""The app's fields as octets (lines, each with its CRLF, Date and Server among them, Content-Length not); the
+Content-Length the app gave, or None; whether it asked to close the connection."""
 
 
 def encode_fields(fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> FieldBlock:
     """Check the app's fields and join them. Raises ResponseError for what cannot go on the wire."""
+    lines: list[bytes] = []
+    length: int | None = None
+    wants_close = False
+    common = defaults.both
     try:
-        return _encode_fields(fields, defaults)
+        for name, value in fields:
+            start, kind = _NAMES.get(name) or _learn_name(name)
+            if kind == _PLAIN:
+                lines.append(start + value)
+            elif kind == _LENGTH:
+                if length is not None:
+                    raise ResponseError("more than one content-length in the response")
+                length = _read_length(value)
+            elif kind == _CONNECTION:
+                wants_close = wants_close or b"close" in tokens_of(value)
+            elif kind != _CODING:
+                lines.append(start + value)
+                # What the app says itself is not said for it.
+                common = common.replace(defaults.date if kind == _DATE else defaults.server, b"")
     except (TypeError, AttributeError) as error:
         raise ResponseError(f"headers must be an iterable of pairs of bytes: {error}") from None
+    lines.append(b"")
+    octets = b"\r\n".join(lines)
+    if len(octets.translate(None, FIELD_OCTETS)) != 2 * len(lines) - 2:
+        raise _bad_value(lines)
+    return common + octets, length, wants_close
 
 
 def encode_trailers(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The trailer section behind the last chunk (RFC 9112 7.1.2), by the same checks; framing fields are left out."""
-    return encode_fields(fields, Defaults(b"", b"", b"")).octets
-
-
-def _encode_fields(fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> FieldBlock:
-    lines: list[bytes] = []
-    length: bytes | None = None
-    wants_close = has_date = has_server = False
-    for name, value in fields:
-        known = _NAMES.get(name)
-        if known is None:
-            known = _learn_name(name)
-        start, kind = known
-        if kind == _PLAIN:
-            lines.append(start + value)
-        elif kind == _LENGTH:
-            if length is not None:
-                raise ResponseError("more than one content-length in the response")
-            length = value
-        elif kind == _CONNECTION:
-            wants_close = wants_close or b"close" in tokens_of(value)
-        elif kind != _CODING:
-            has_date = has_date or kind == _DATE
-            has_server = has_server or kind == _SERVER
-            lines.append(start + value)
-    lines.append(b"")
-    octets = b"\r\n".join(lines)
-    if len(octets.translate(None, FIELD_OCTETS)) != 2 * (len(lines) - 1):
-        raise _bad_value(lines)
-    if not (has_date or has_server):
-        octets = defaults.both + octets
-    elif not (has_date and has_server):
-        octets = (defaults.server if has_date else defaults.date) + octets
-    return FieldBlock(octets, None if length is None else _read_length(length), wants_close)
+    return encode_fields(fields, Defaults(b"", b"", b""))[0]
 
 
 def _learn_name(name: bytes) -> tuple[bytes, int]:

@@ -3,8 +3,6 @@
 Text is made only here and only of checked ASCII. Each distinct method is checked once.
 """
 
-from typing import NamedTuple
-
 from .errors import ProtocolError
 from .grammar import ABSOLUTE_FORM, AUTHORITY_FORM, HOST, HTTP_VERSION, TARGET_OCTETS, TARGET_OCTETS_RAW, is_token
 
@@ -14,17 +12,9 @@ _METHODS = {
                  "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "PURGE", "QUERY", "LINK", "UNLINK")
 }  # fmt: skip
 
-_SLASH = ord("/")
 
-
-class RequestLine(NamedTuple):
-    """A request line taken apart; `authority` is the one of an absolute-form target, else None."""
-
-    method: str
-    path: bytes
-    query: bytes
-    version: str
-    authority: bytes | None
+RequestLine = tuple[str, bytes, bytes, str, bytes | None]
+"""Method, path, query, version, and the authority of an absolute-form target or None."""
 
 
 def parse_request_line(line: bytes, is_lenient: bool = False) -> RequestLine:
@@ -38,9 +28,9 @@ def parse_request_line(line: bytes, is_lenient: bool = False) -> RequestLine:
     if target.translate(None, TARGET_OCTETS_RAW if is_lenient else TARGET_OCTETS):
         raise _bad_target(target)
     # origin-form = absolute-path [ "?" query ]
-    if target and target[0] == _SLASH:
+    if target[:1] == b"/":
         path, _, query = target.partition(b"?")
-        return RequestLine(method, path, query, version, None)
+        return method, path, query, version, None
     return _other_form(method, target, version)
 
 
@@ -70,7 +60,7 @@ def _other_form(method: str, target: bytes, version: str) -> RequestLine:
     if method == "CONNECT" and AUTHORITY_FORM.fullmatch(target):
         raise ProtocolError(501, "CONNECT: this server is no proxy", "RFC 9110 9.3.6", excerpt=target)
     if target == b"*" and method == "OPTIONS":
-        return RequestLine(method, target, b"", version, None)
+        return method, target, b"", version, None
     absolute = ABSOLUTE_FORM.fullmatch(target)
     if absolute is None or method == "CONNECT":
         raise ProtocolError(400, "a target in none of the four forms", "RFC 9112 3.2", excerpt=target)
@@ -78,7 +68,7 @@ def _other_form(method: str, target: bytes, version: str) -> RequestLine:
     # An empty host is invalid in an http URI (RFC 9110 4.2.1).
     if not HOST.fullmatch(authority) or authority.startswith(b":"):
         raise ProtocolError(400, "a target with an invalid authority", "RFC 9112 3.2.2", excerpt=target)
-    return RequestLine(method, absolute[2] or b"/", absolute[3] or b"", version, authority)
+    return method, absolute[2] or b"/", absolute[3] or b"", version, authority
 
 
 def _bad_target(target: bytes) -> ProtocolError:

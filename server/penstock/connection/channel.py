@@ -31,8 +31,8 @@ class Channel:
     """A connected stream socket on a loop. `clock` and `write_timeout` say how long a peer may take nothing."""
 
     __slots__ = (
-        "is_broken", "is_reading", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
-        "_is_corked", "_on_readable", "_on_drained", "_write_timeout",
+        "is_broken", "is_reading", "is_corked", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
+        "_on_readable", "_on_drained", "_write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +46,8 @@ class Channel:
         self.is_broken = False
         """The peer is gone, or the channel is closed: nothing can be written any more."""
         self.is_reading = False
+        self.is_corked = False
+        """What is written is being gathered."""
         self.queued = 0
         """Octets that wait for the peer to take others."""
         self.stalls_at = NEVER
@@ -56,7 +58,6 @@ class Channel:
         self._receive = sock.recv
         self._send = sock.send
         self._queue: deque[bytes | memoryview] | None = None
-        self._is_corked = False
         self._on_readable = on_readable
         self._on_drained = on_drained
         self._write_timeout = write_timeout
@@ -117,12 +118,12 @@ class Channel:
         """Gather what is written until `uncork`, so that answers to pipelined requests leave together."""
         if self._queue is None:
             self._queue = deque()
-            self._is_corked = True
+            self.is_corked = True
 
     def uncork(self) -> None:
         """Send what was gathered."""
-        if self._is_corked:
-            self._is_corked = False
+        if self.is_corked:
+            self.is_corked = False
             self._flush()
 
     def finish(self) -> None:
@@ -143,7 +144,7 @@ class Channel:
     def close(self) -> None:
         """Let the socket go; what is queued is lost. Safe to call again."""
         self.stop_reading()
-        if self._queue is not None and not self._is_corked:
+        if self._queue is not None and not self.is_corked:
             self._loop.remove_writer(self._descriptor)
         self._queue = None
         self.queued = 0

@@ -107,7 +107,7 @@ class HttpConnection:
                 self._take_requests()
             elif not self.exchange.is_body_complete:
                 self._take_body(self.exchange)
-            elif self.codec.buffered > MAX_PIPELINED:
+            elif self.codec.buffer.size > MAX_PIPELINED:
                 self.channel.stop_reading()
         elif octets is not None:
             self._on_end()
@@ -147,12 +147,12 @@ class HttpConnection:
                 if channel.is_full:
                     break
             try:
-                event = codec.next_event()
+                event = codec.next_event() if codec.buffer.size else None
             except ProtocolError as error:
                 self.refuse(error)
                 break
             if type(event) is RequestHead:
-                if codec.buffered and not event.body_length:
+                if codec.buffer.size and not event.body_length:
                     channel.cork()
                 self._run(event)
             elif event is None:
@@ -160,15 +160,17 @@ class HttpConnection:
                 break
             elif type(event) is BodyData:
                 self._skip(event)
-        channel.uncork()
+        if channel.is_corked:
+            channel.uncork()
 
     def _await_request(self) -> None:
         """Nothing more to start: wait for the next octets, or for the rest of a head."""
         if self.has_ended:
             self.lose()
             return
-        self.channel.start_reading()
-        if self.state is _IDLE and self.codec.buffered:
+        if not self.channel.is_reading:
+            self.channel.start_reading()
+        if self.state is _IDLE and self.codec.buffer.size:
             self.state = _HEAD
             self.deadline = self.service.loop.time() + self.service.settings.timeout_head
 
@@ -207,7 +209,7 @@ class HttpConnection:
         self._skipped = 0
         self.deadline = service.loop.time() + service.settings.timeout_keep_alive
         # Within `_run` its caller goes on with what has come; later, somebody must.
-        if exchange.task is not None and (self.codec.buffered or self.has_ended or not self.channel.is_reading):
+        if exchange.task is not None and (self.codec.buffer.size or self.has_ended or not self.channel.is_reading):
             service.loop.call_soon(self._take_requests)
 
     # ── bodies ──
