@@ -1,6 +1,6 @@
 """TLS: the ways in. A connection made in TLS, one accepted in TLS, and one that changes to TLS on the way.
 
-How TLS sits on a transport, and what its states are, is told in `ssl_transport.py`. Here the options are checked, before
+How TLS sits on a transport, and what its states are, is told in `tls_transport.py`. Here the options are checked, before
 anything is opened, and the handshake is waited for. On the way out of a failed handshake nothing keeps hold of the
 SSLContext: a server that renews its certificates must be able to drop the old ones.
 """
@@ -13,7 +13,7 @@ import ssl
 from typing import Any
 
 from .contract import ReactorLoop
-from .ssl_transport import SSLTransport
+from .tls_transport import SSLTransport
 from .tls_engine import TlsOptions
 from .transport import ASK_THE_SOCKET, SocketTransport
 

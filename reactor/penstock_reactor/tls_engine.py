@@ -2,7 +2,7 @@
 
 OpenSSL works on two memory buffers. `feed` puts what came from the peer into one; what the peer shall get is taken from the
 other with `take_output`, after every call here. Nothing waits: "needs more from the peer" is a normal answer.
-Who sends, receives and keeps time is `ssl_transport.py`.
+Who sends, receives and keeps time is `tls_transport.py`.
 
 Cost: a read asks for one record's worth, so it always takes a whole record, and stops when the input is empty, because asking
 once more would cost an exception.
@@ -10,6 +10,7 @@ once more would cost an exception.
 
 from __future__ import annotations
 
+import enum
 import ssl
 from typing import Any, NamedTuple
 
@@ -25,6 +26,16 @@ class TlsOptions(NamedTuple):
     server_hostname: str | None
     handshake_timeout: float
     shutdown_timeout: float
+
+
+class Phase(enum.Enum):
+    """The life of a TLS connection that is a transport."""
+
+    HANDSHAKE = enum.auto()
+    OPEN = enum.auto()
+    FLUSHING = enum.auto()  # close() was called: what was written leaves first
+    CLOSING = enum.auto()  # our close_notify is out, the peer's is awaited
+    LOST = enum.auto()  # connection_lost is told, or on its way
 
 
 class TlsEngine:

@@ -6,46 +6,26 @@ TCP, over UNIX sockets, and over another one of itself (TLS in TLS).
 A connection's life is `Phase`. Its end is the hard part. Everything written leaves first, then a close_notify, then the peer's is
 awaited: closing the socket over unread bytes would make the system send a reset, which can destroy what the peer has not
 read yet. What the peer still sends meanwhile is skipped, up to a limit, and the wait has a time limit too.
-
-Flow control: the transport below is told to report anything it cannot send (its high mark is 0), and while it does, plain
-bytes wait here. So a large write is not held twice, and get_write_buffer_size is exact.
+The sending half is `tls_sending.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
-import enum
 import ssl
 from asyncio.constants import _SendfileMode
 from asyncio.log import logger
-from collections.abc import Iterable
 from typing import Any
 
 from .contract import ReactorLoop
-from .flow import WriteLimits
-from .sending import QUIET_DROPS, Bytes, as_bytes_like
-from .tls_engine import TlsEngine, TlsOptions
+from .tls_sending import OPEN, SSLSending
+from .tls_engine import Phase, TlsEngine, TlsOptions
 
-# How much is encrypted before the transport below is asked whether it still takes more.
-SLICE_BYTES = 256 * 1024
 # What a peer may go on sending after our close_notify, while we wait for its own.
 SKIP_BYTES = 256 * 1024
 
 
-class Phase(enum.Enum):
-    HANDSHAKE = enum.auto()
-    OPEN = enum.auto()
-    FLUSHING = enum.auto()  # close() was called: what was written leaves first
-    CLOSING = enum.auto()  # our close_notify is out, the peer's is awaited
-    LOST = enum.auto()  # connection_lost is told, or on its way
-
-
-# On the hot path a global is found faster than an enum's member.
-OPEN = Phase.OPEN
-
-
-class SSLTransport(WriteLimits, asyncio.Transport, asyncio.Protocol):
+class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
     """A TLS connection; begins its handshake when the transport below calls `connection_made`.
 
     `waiter` gets the outcome of the handshake. `is_told`: the protocol knows of the connection already (start_tls).
@@ -74,14 +54,11 @@ class SSLTransport(WriteLimits, asyncio.Transport, asyncio.Protocol):
         self._phase = Phase.HANDSHAKE
         self._timer: asyncio.TimerHandle | None = None
         self._lower: Any = None
-        self._lower_is_full = False
         self._is_reading = True
         self._has_read_end = False
         self._skipped_bytes = 0
-        self._backlog: collections.deque[Bytes] = collections.deque()
-        self._backlog_bytes = 0
-        self._drops = 0
         self._failure: BaseException | None = None
+        self._start_sending()
         self.set_protocol(protocol)
 
     def __repr__(self) -> str:
@@ -126,41 +103,6 @@ class SSLTransport(WriteLimits, asyncio.Transport, asyncio.Protocol):
         if self._phase is OPEN and not self._is_reading:
             self._is_reading = True
             self._loop.call_soon(self._resume)
-
-    def get_write_buffer_size(self) -> int:
-        """How many bytes wait, here and below."""
-        return self._backlog_bytes + int(self._lower.get_write_buffer_size())
-
-    def write(self, data: Bytes) -> None:
-        """Encrypt and send `data`, now or when the transport below takes it; dropped once closing."""
-        if type(data) is not bytes:
-            data = as_bytes_like(data)
-        if self._phase is not OPEN or self._lower_is_full or self._backlog or len(data) > SLICE_BYTES or not data:
-            self._write_later(data)
-            return
-        try:
-            is_taken = self._engine.encrypt(data)
-        except ssl.SSLError as exc:
-            self._fail(exc, "Fatal error on TLS connection")
-            return
-        if not is_taken:
-            self._write_later(data)
-            return
-        self._lower.write(self._engine.take_output())
-        if self._lower_is_full:
-            self._pause_if_full(self.get_write_buffer_size())
-
-    def writelines(self, list_of_data: Iterable[Bytes]) -> None:
-        """Send the pieces in order, in as few records as they fit."""
-        self.write(b"".join(list_of_data))
-
-    def can_write_eof(self) -> bool:
-        """False: TLS has no half close that everybody understands."""
-        return False
-
-    def write_eof(self) -> None:
-        """Not with TLS."""
-        raise NotImplementedError("a TLS connection cannot be closed one way; use close()")
 
     def close(self) -> None:
         """Let what was written leave, say close_notify, wait for the peer's, then connection_lost(None)."""
@@ -211,17 +153,6 @@ class SSLTransport(WriteLimits, asyncio.Transport, asyncio.Protocol):
         elif self._phase is Phase.CLOSING:
             self._lower.close()
         return True  # nothing else may close the transport below
-
-    def pause_writing(self) -> None:
-        """The transport below has bytes that it could not send."""
-        self._lower_is_full = True
-
-    def resume_writing(self) -> None:
-        """They have left."""
-        self._lower_is_full = False
-        self._pump()
-        if self._told_to_pause:
-            self._resume_if_drained(self.get_write_buffer_size())
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The transport below has ended, and so have we."""
@@ -338,66 +269,15 @@ class SSLTransport(WriteLimits, asyncio.Transport, asyncio.Protocol):
             self._fail(exc, "Fatal error: protocol.eof_received() call failed.")
         self.close()
 
-    # Writing.
-
-    def _write_later(self, data: Bytes) -> None:
-        """Any write that cannot be encrypted at once and whole."""
-        if not data:
-            return
-        if self._phase is not OPEN:
-            # Never an exception: the peer may go at any moment, and no writer can know. But say it, in time.
-            self._drops += 1
-            if self._drops > QUIET_DROPS:
-                logger.warning("SSL connection is closed")
-            return
-        # A copy of what the caller can change before it has left.
-        self._backlog.append(data if isinstance(data, bytes) else bytes(data))
-        self._backlog_bytes += len(data)
-        self._pump()
-        self._pause_if_full(self.get_write_buffer_size())
-
-    def _pump(self) -> None:
-        """Encrypt what waits while the transport below takes it; when all is gone and we are closing, say goodbye."""
-        while self._backlog and not self._lower_is_full and not self._lower.is_closing():
-            piece = self._next_piece()
-            try:
-                is_taken = self._engine.encrypt(piece)
-            except ssl.SSLError as exc:
-                self._fail(exc, "Fatal error on TLS connection")
-                return
-            if not is_taken:
-                self._backlog.appendleft(piece)
-                return
-            self._backlog_bytes -= len(piece)
-            self._send_output()
-        if self._phase is Phase.FLUSHING and not self._backlog:
-            self._say_goodbye()
-
-    def _next_piece(self) -> Bytes:
-        """The front of the backlog: small writes share records, large ones are cut."""
-        backlog = self._backlog
-        first = backlog.popleft()
-        if len(first) > SLICE_BYTES:
-            backlog.appendleft(memoryview(first)[SLICE_BYTES:])
-            return memoryview(first)[:SLICE_BYTES]
-        pieces, size = [first], len(first)
-        while backlog and size + len(backlog[0]) <= SLICE_BYTES:
-            size += len(backlog[0])
-            pieces.append(backlog.popleft())
-        return first if len(pieces) == 1 else b"".join(pieces)
-
-    def _send_output(self) -> None:
-        if self._engine.has_output:
-            self._lower.write(self._engine.take_output())
-
     # The end.
 
     def _say_goodbye(self) -> None:
         self._phase = Phase.CLOSING
         self._skipped_bytes = 0
-        is_answered = self._engine.say_goodbye()
+        # A peer that has closed its side without a goodbye expects none.
+        is_answered = self._has_read_end or self._engine.say_goodbye()
         self._send_output()
-        if is_answered or self._engine.is_over or self._has_read_end:
+        if is_answered or self._engine.is_over:
             self._lower.close()
         elif self._engine.has_input:
             self._skip()
