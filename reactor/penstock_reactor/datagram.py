@@ -26,6 +26,7 @@ from typing import Any
 from . import datagram_sockets
 from .contract import ReactorLoop
 from .flow import WriteLimits
+from .starting import start
 
 SIZE_OF_IP_DATAGRAM = 64 * 1024
 SIZE_OF_ANY_DATAGRAM = 256 * 1024
@@ -33,6 +34,8 @@ SIZE_OF_ANY_DATAGRAM = 256 * 1024
 SENDS_EMPTY = sys.version_info >= (3, 13)
 HEADER_BYTES = 8 if sys.version_info >= (3, 13) else 0
 WARN_AFTER_DROPS = 5
+# How often a full receiver is tried that the poller cannot watch for us.
+RETRY_SECONDS = 0.01
 
 
 class State(enum.Enum):
@@ -61,6 +64,8 @@ class DatagramTransport(WriteLimits, asyncio.DatagramTransport, asyncio.Transpor
         # An unnamed UNIX peer is called "", and is a peer.
         self._is_connected = peername is not None
         self._max_bytes = SIZE_OF_IP_DATAGRAM if sock.family in (socket.AF_INET, socket.AF_INET6) else SIZE_OF_ANY_DATAGRAM
+        # The system calls an unconnected UNIX socket writable whatever its receivers' queues: polling it would spin.
+        self._polls_in_vain = not self._is_connected and sock.family == getattr(socket, "AF_UNIX", None)
         self._state = State.OPEN
         self._queue: collections.deque[tuple[bytes, Any]] = collections.deque()
         self._queued_bytes = 0
@@ -75,15 +80,10 @@ class DatagramTransport(WriteLimits, asyncio.DatagramTransport, asyncio.Transpor
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
             self._sock.close()
 
-    def start(self, waiter: asyncio.Future[None]) -> None:
-        """Tell the protocol, then begin to read. Called once, by the loop."""
-        try:
-            self._protocol.connection_made(self)
-        finally:
-            if self._state is State.OPEN:
-                self._loop._poller.watch_reader(self._fd, functools.partial(self._context.run, self._on_readable))
-            if not waiter.done():
-                waiter.set_result(None)
+    def begin(self) -> None:
+        """Begin to read, unless closed already. Called once."""
+        if self._state is State.OPEN:
+            self._loop._poller.watch_reader(self._fd, functools.partial(self._context.run, self._on_readable))
 
     # The documented methods.
 
@@ -115,10 +115,11 @@ class DatagramTransport(WriteLimits, asyncio.DatagramTransport, asyncio.Transpor
         if not self._queue:
             if self._sends(data, addr):
                 return
-            self._loop._poller.watch_writer(self._fd, functools.partial(self._context.run, self._on_writable))
+            self._await_room()
         # A copy, because the caller may reuse its buffer.
-        self._queue.append((bytes(data), addr))
-        self._queued_bytes += len(data) + HEADER_BYTES
+        datagram = bytes(data)
+        self._queue.append((datagram, addr))
+        self._queued_bytes += len(datagram) + HEADER_BYTES
         self._pause_if_full(self._queued_bytes)
 
     def close(self) -> None:
@@ -147,20 +148,31 @@ class DatagramTransport(WriteLimits, asyncio.DatagramTransport, asyncio.Transpor
             return
         self._protocol.datagram_received(data, addr)
 
-    def _on_writable(self) -> None:
+    def _await_room(self) -> None:
+        if self._polls_in_vain:
+            self._loop.call_later(RETRY_SECONDS, self._send_queued, context=self._context)
+        else:
+            self._loop._poller.watch_writer(self._fd, functools.partial(self._context.run, self._send_queued))
+
+    def _send_queued(self) -> None:
         while self._queue:
-            data, addr = self._queue[0]
-            if not self._sends(data, addr):
+            # Taken off first: what the protocol does or raises when told of an error must find it gone.
+            datagram, addr = self._queue.popleft()
+            size = len(datagram) + HEADER_BYTES
+            self._queued_bytes -= size
+            if not self._sends(datagram, addr):
+                self._queue.appendleft((datagram, addr))
+                self._queued_bytes += size
                 break
-            if not self._queue:  # error_received aborted us
-                return
-            self._queue.popleft()
-            self._queued_bytes -= len(data) + HEADER_BYTES
-        self._resume_if_drained(self._queued_bytes)  # the protocol may send more
-        if not self._queue:
+        if self._state is State.LOST:
+            return
+        if self._polls_in_vain and self._queue:
+            self._await_room()
+        elif not self._queue:
             self._loop._poller.unwatch_writer(self._fd)
-            if self._state is State.CLOSING:
-                self._lose(None)
+        self._resume_if_drained(self._queued_bytes)  # the protocol may send more
+        if not self._queue and self._state is State.CLOSING:
+            self._lose(None)
 
     def _sends(self, data: bytes | bytearray | memoryview, addr: Any) -> bool:
         """Try to send; False when the socket is full. A datagram the network refuses is told to the protocol and done with."""
@@ -235,13 +247,7 @@ async def create_datagram_endpoint(
         sock.close()
         raise
     transport = DatagramTransport(loop, sock, protocol, default_address)
-    waiter = loop.create_future()
-    loop.call_soon(transport.start, waiter, context=transport._context)
-    try:
-        await waiter
-    except BaseException:
-        transport.close()
-        raise
+    await start(loop, transport, protocol, transport.begin, transport._context)
     return transport, protocol
 
 

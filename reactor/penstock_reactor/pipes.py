@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from .contract import ReactorLoop
 from .flow import WriteLimits
+from .starting import start
 
 # What a Linux pipe holds, and below malloc's mmap threshold.
 READ_BYTES = 64 * 1024
@@ -58,20 +59,6 @@ class PipeTransport(asyncio.BaseTransport):
         if self._pipe is not None:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
             self._pipe.close()
-
-    def start(self, waiter: asyncio.Future[None]) -> None:
-        """Tell the protocol, then begin. `waiter` learns when that is done, or why it cannot be."""
-        try:
-            self._protocol.connection_made(self)
-        finally:
-            try:
-                self.begin()
-            except Exception as exc:
-                if not waiter.done():
-                    waiter.set_exception(exc)
-            else:
-                if not waiter.done():
-                    waiter.set_result(None)
 
     def begin(self) -> None:
         """Start to work, unless closed already; raises when this file cannot be watched. Called once."""
@@ -320,13 +307,7 @@ async def connect(
     protocol = protocol_factory()
     context = contextvars.copy_context()
     transport = kind(loop, pipe, protocol, context)
-    waiter = loop.create_future()
-    loop.call_soon(transport.start, waiter, context=context)
-    try:
-        await waiter
-    except BaseException:
-        transport.close()
-        raise
+    await start(loop, transport, protocol, transport.begin, context)
     return transport, protocol
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from . import child, pipes
 from .contract import ReactorLoop
+from .starting import start
 
 PIPE = subprocess.PIPE
 # A killed child is gone in a moment, unless the system will not let it go.
@@ -84,14 +85,11 @@ async def start_child(
         command, stdin=stdin, stdout=stdout, stderr=stderr, universal_newlines=False, bufsize=0, **options
     )
     transport = ChildTransport(loop, protocol, popen, ways)
-    waiter = loop.create_future()
-    loop.call_soon(transport.start, waiter, context=transport._context)
     try:
-        await waiter
+        await start(loop, transport, protocol, transport.begin, transport._context)
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException:
-        transport.close()
         await transport._wait()
         raise
     return transport, protocol
@@ -118,6 +116,7 @@ class ChildTransport(asyncio.SubprocessTransport):
 
     # What a half-made transport shows to __del__.
     _is_closed = True
+    _returncode: int | None = 0
     _watch: child.Watch | None = None
 
     def __init__(self, loop: ReactorLoop, protocol: asyncio.SubprocessProtocol, popen: subprocess.Popen[bytes], ways: Ways) -> None:
@@ -126,15 +125,15 @@ class ChildTransport(asyncio.SubprocessTransport):
         self._context = contextvars.copy_context()
         self._protocol: Any = protocol
         self._popen = popen
+        self._watch_exit = ways.watch_exit
         self._sees_hangup = ways.ends.sees_hangup
-        self._returncode: int | None = None
+        self._returncode = None
         self._is_closed = False
         self._exit_waiters: list[asyncio.Future[int]] = []
         self._pipes: dict[int, Any] = {}
         self._lost_pipes: set[int] = set()
         try:
             self._join_pipes(ways.ends)
-            self._watch = ways.watch_exit(loop, popen, lambda returncode: self._context.run(self._on_exit, returncode))
         except BaseException:
             self.close()
             child.reap(popen)
@@ -149,27 +148,24 @@ class ChildTransport(asyncio.SubprocessTransport):
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
             self._kill_if_running()
         if self._watch is not None:
-            # The loop was closed before it could see the end.
             self._watch.close()
+        if self._returncode is None:
+            # The loop was closed before it could see the end.
             try:
                 self._popen.wait(REAP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 pass
 
-    def start(self, waiter: asyncio.Future[None]) -> None:
-        """Tell the protocol, then let the pipes run. Called once."""
+    def begin(self) -> None:
+        """Watch the child and let the pipes run. Called once, when the protocol knows that it is connected."""
         try:
-            self._protocol.connection_made(self)
-        finally:
-            try:
-                for pipe in self._pipes.values():
-                    pipe.begin()
-            except Exception as exc:
-                if not waiter.done():
-                    waiter.set_exception(exc)
-            else:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._watch = self._watch_exit(self._loop, self._popen, self._note_exit)
+        except BaseException:
+            self._kill_if_running()
+            self._on_exit(child.reap(self._popen))
+            raise
+        for pipe in self._pipes.values():
+            pipe.begin()
 
     # The documented methods.
 
@@ -253,6 +249,9 @@ class ChildTransport(asyncio.SubprocessTransport):
             self._protocol.pipe_connection_lost(fd, exc)
         finally:
             self._finish_if_done()
+
+    def _note_exit(self, returncode: int) -> None:
+        self._context.run(self._on_exit, returncode)
 
     def _on_exit(self, returncode: int) -> None:
         self._returncode = returncode
