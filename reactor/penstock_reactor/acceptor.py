@@ -24,7 +24,7 @@ from typing import Any
 
 from .contract import ReactorLoop
 from . import listeners
-from .connector import check_stream_socket, check_tls_options, check_unix_is_supported, open_transport
+from .connector import check_stream_socket, check_unix_is_supported, open_transport, tls_options
 from .transport import SocketTransport
 
 REST_SECONDS = 1.0
@@ -36,20 +36,20 @@ WAITS_FOR_CLIENTS = sys.version_info >= (3, 12)
 class Server(asyncio.AbstractServer):
     """Listening sockets and the connections that came from them; made by create_server and create_unix_server.
 
-    `make_transport(sock, peername, server)` starts a transport on an accepted socket; `on_close` runs when listening ends.
+    `begin(sock, peername, server)` starts a transport on an accepted socket; `on_close` runs when listening ends.
     """
 
     def __init__(
         self,
         loop: ReactorLoop,
         sockets: list[socket.socket],
-        make_transport: Callable[[socket.socket, Any, Server], object],
+        begin: Callable[[socket.socket, Any, Server], None],
         backlog: int,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets
-        self._make_transport = make_transport
+        self._begin = begin
         self._backlog = backlog
         self._on_close = on_close
         self._is_listening = False
@@ -148,6 +148,12 @@ class Server(asyncio.AbstractServer):
 
     # Accepting.
 
+    def _prepare(self, start_serving: bool) -> None:
+        for sock in self._sockets or ():
+            sock.setblocking(False)
+        if start_serving:
+            self._listen()
+
     def _listen(self) -> None:
         if self._is_listening or self._sockets is None:
             return
@@ -176,14 +182,14 @@ class Server(asyncio.AbstractServer):
                     raise
                 self._rest(sock, context, exc)
                 return
-            self._begin(connection, peername)
+            self._take(connection, peername)
             if not self._is_listening:
                 return
 
-    def _begin(self, connection: socket.socket, peername: Any) -> None:
+    def _take(self, connection: socket.socket, peername: Any) -> None:
         try:
             connection.setblocking(False)
-            self._make_transport(connection, peername, self)
+            self._begin(connection, peername, self)
         except (SystemExit, KeyboardInterrupt):
             connection.close()
             raise
@@ -207,93 +213,64 @@ class Server(asyncio.AbstractServer):
 
 
 async def create_server(
-    loop: ReactorLoop,
-    protocol_factory: Callable[[], Any],
-    host: Any = None,
-    port: Any = None,
-    *,
-    family: int = socket.AF_UNSPEC,
-    flags: int = socket.AI_PASSIVE,
-    sock: socket.socket | None = None,
-    backlog: int = 100,
-    ssl: Any = None,
-    reuse_address: bool | None = None,
-    reuse_port: bool | None = None,
-    keep_alive: bool | None = None,
-    ssl_handshake_timeout: float | None = None,
-    ssl_shutdown_timeout: float | None = None,
+    loop: ReactorLoop, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, *,
+    family: int = socket.AF_UNSPEC, flags: int = socket.AI_PASSIVE, sock: socket.socket | None = None,
+    backlog: int = 100, ssl: Any = None,
+    reuse_address: bool | None = None, reuse_port: bool | None = None, keep_alive: bool | None = None,
+    ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
     start_serving: bool = True,
 ) -> Server:
     """Listen on `port` of one host, of several, or of all interfaces ('' or None); or on the bound `sock`."""
-    make_transport = _transport_maker(loop, protocol_factory, ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    if host is not None or port is not None:
-        if sock is not None:
-            raise ValueError("host/port and sock can not be specified at the same time")
-        options = listeners.Options(reuse_address, reuse_port, keep_alive)
-        sockets = await listeners.bind_all(loop, host, port, family, flags, options)
-    elif sock is None:
-        raise ValueError("Neither host/port nor sock were specified")
-    else:
+    begin = _beginner(loop, protocol_factory, ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    if host is None and port is None:
+        if sock is None:
+            raise ValueError("Neither host/port nor sock were specified")
         check_stream_socket(sock)
-        sockets = [sock]
-    return _open(Server(loop, sockets, make_transport, backlog), start_serving, sock is None)
+        return _open(Server(loop, [sock], begin, backlog), start_serving)
+    if sock is not None:
+        raise ValueError("host/port and sock can not be specified at the same time")
+    options = listeners.Options(reuse_address, reuse_port, keep_alive)
+    sockets = await listeners.bind_all(loop, host, port, family, flags, options)
+    return _open(Server(loop, sockets, begin, backlog), start_serving, owns_sockets=True)
 
 
 async def create_unix_server(
-    loop: ReactorLoop,
-    protocol_factory: Callable[[], Any],
-    path: Any = None,
-    *,
-    sock: socket.socket | None = None,
-    backlog: int = 100,
-    ssl: Any = None,
-    ssl_handshake_timeout: float | None = None,
-    ssl_shutdown_timeout: float | None = None,
-    start_serving: bool = True,
-    cleanup_socket: bool = sys.version_info >= (3, 13),
+    loop: ReactorLoop, protocol_factory: Callable[[], Any], path: Any = None, *,
+    sock: socket.socket | None = None, backlog: int = 100, ssl: Any = None,
+    ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
+    start_serving: bool = True, cleanup_socket: bool = sys.version_info >= (3, 13),
 ) -> Server:
     """Listen on the UNIX socket at `path`, or on the bound `sock`; `cleanup_socket` removes the file at close."""
     check_unix_is_supported()
-    make_transport = _transport_maker(loop, protocol_factory, ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    if path is not None:
-        if sock is not None:
-            raise ValueError("path and sock can not be specified at the same time")
-        bound = listeners.bind_unix(path)
-    elif sock is None:
-        raise ValueError("path was not specified, and no sock specified")
-    else:
+    begin = _beginner(loop, protocol_factory, ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    if path is None:
+        if sock is None:
+            raise ValueError("path was not specified, and no sock specified")
         check_stream_socket(sock, socket.AF_UNIX)
         bound = sock
+    elif sock is not None:
+        raise ValueError("path and sock can not be specified at the same time")
+    else:
+        bound = listeners.bind_unix(path)
     on_close = listeners.unlinker(bound) if cleanup_socket else None
-    return _open(Server(loop, [bound], make_transport, backlog, on_close), start_serving, sock is None)
+    return _open(Server(loop, [bound], begin, backlog, on_close), start_serving, owns_sockets=sock is None)
 
 
 async def connect_accepted_socket(
-    loop: ReactorLoop,
-    protocol_factory: Callable[[], Any],
-    sock: socket.socket,
-    *,
-    ssl: Any = None,
-    ssl_handshake_timeout: float | None = None,
-    ssl_shutdown_timeout: float | None = None,
+    loop: ReactorLoop, protocol_factory: Callable[[], Any], sock: socket.socket, *,
+    ssl: Any = None, ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
 ) -> tuple[Any, Any]:
     """Make a transport for a connection that was accepted elsewhere; (transport, protocol)."""
     check_stream_socket(sock)
-    check_tls_options(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    return await open_transport(
-        loop, sock, protocol_factory, ssl, "", ssl_handshake_timeout, ssl_shutdown_timeout, server_side=True
-    )
+    tls = tls_options(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+    return await open_transport(loop, sock, protocol_factory, tls)
 
 
-def _open(server: Server, start_serving: bool, owns_sockets: bool) -> Server:
+def _open(server: Server, start_serving: bool, owns_sockets: bool = False) -> Server:
     try:
-        for sock in server._sockets or ():
-            sock.setblocking(False)
-        if start_serving:
-            server._listen()
+        server._prepare(start_serving)
     except BaseException:
-        # A socket that was given stays the caller's when we fail.
-        if owns_sockets:
+        if owns_sockets:  # those that were given stay the caller's
             server.close()
         raise
     if server._loop.get_debug():
@@ -301,25 +278,24 @@ def _open(server: Server, start_serving: bool, owns_sockets: bool) -> Server:
     return server
 
 
-def _transport_maker(
-    loop: ReactorLoop, protocol_factory: Callable[[], Any], ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None
-) -> Callable[[socket.socket, Any, Server], object]:
+def _beginner(
+    loop: ReactorLoop, protocol_factory: Callable[[], Any], ssl: Any,
+    handshake_timeout: float | None, shutdown_timeout: float | None,
+) -> Callable[[socket.socket, Any, Server], None]:
+    """The function that begins a connection on an accepted socket."""
     if isinstance(ssl, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
-    check_tls_options(ssl, handshake_timeout, shutdown_timeout)
+    tls = tls_options(ssl, True, None, handshake_timeout, shutdown_timeout)
 
-    if not ssl:
+    def begin_plain(sock: socket.socket, peername: Any, server: Server) -> None:
+        SocketTransport(loop, sock, protocol_factory(), peername=peername, server=server).start()
 
-        def make_plain(sock: socket.socket, peername: Any, server: Server) -> None:
-            SocketTransport(loop, sock, protocol_factory(), peername=peername, server=server).start()
+    if tls is None:
+        return begin_plain
 
-        return make_plain
+    from .tls import accept_secure
 
-    from . import tls
+    def begin_secure(sock: socket.socket, peername: Any, server: Server) -> None:
+        accept_secure(loop, sock, protocol_factory(), tls, peername, server)
 
-    options = tls.options(ssl, True, None, handshake_timeout, shutdown_timeout)
-
-    def make_secure(sock: socket.socket, peername: Any, server: Server) -> None:
-        tls.accept_secure(loop, sock, protocol_factory(), options, peername, server)
-
-    return make_secure
+    return begin_secure

@@ -14,117 +14,95 @@ import itertools
 import os
 import socket
 import sys
+from asyncio.log import logger
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .contract import ReactorLoop
 from .transport import SocketTransport
+
+if TYPE_CHECKING:
+    from .tls_engine import TlsOptions
 
 AddressInfo = tuple[Any, Any, int, str, Any]
 Attempt = Callable[[], Awaitable[socket.socket]]
 
 
 async def create_connection(
-    loop: ReactorLoop,
-    protocol_factory: Callable[[], Any],
-    host: Any = None,
-    port: Any = None,
-    *,
-    ssl: Any = None,
-    family: int = 0,
-    proto: int = 0,
-    flags: int = 0,
-    sock: socket.socket | None = None,
-    local_addr: Any = None,
-    server_hostname: str | None = None,
-    ssl_handshake_timeout: float | None = None,
-    ssl_shutdown_timeout: float | None = None,
-    happy_eyeballs_delay: float | None = None,
-    interleave: int | None = None,
-    all_errors: bool = False,
+    loop: ReactorLoop, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, *,
+    ssl: Any = None, family: int = 0, proto: int = 0, flags: int = 0, sock: socket.socket | None = None,
+    local_addr: Any = None, server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
+    happy_eyeballs_delay: float | None = None, interleave: int | None = None, all_errors: bool = False,
 ) -> tuple[Any, Any]:
     """Connect to `host` and `port`, or take the connected `sock`; (transport, protocol)."""
-    check_tls_options(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    server_hostname = _name_to_verify(ssl, server_hostname, host, "host")
-    if host is not None or port is not None:
-        if sock is not None:
-            raise ValueError("host/port and sock can not be specified at the same time")
-        remote = await resolve(loop, (host, port), family, proto, flags)
-        local = None if local_addr is None else await resolve(loop, local_addr, family, proto, flags)
-        if interleave is None and happy_eyeballs_delay is not None:
-            interleave = 1
-        if interleave:
-            remote = _interleaved(remote, interleave)
-        sock = await _connect_first(loop, remote, local, happy_eyeballs_delay, all_errors)
-    elif sock is None:
-        raise ValueError("host and port was not specified and no sock specified")
-    else:
+    name = _name_to_verify(ssl, server_hostname, host, "You must set server_hostname when using ssl without a host")
+    tls = tls_options(ssl, False, name, ssl_handshake_timeout, ssl_shutdown_timeout)
+    if host is None and port is None:
+        if sock is None:
+            raise ValueError("host and port was not specified and no sock specified")
         check_stream_socket(sock)
-    return await open_transport(
-        loop, sock, protocol_factory, ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
-    )
+        return await open_transport(loop, sock, protocol_factory, tls)
+    if sock is not None:
+        raise ValueError("host/port and sock can not be specified at the same time")
+    remote = await resolve(loop, (host, port), family, proto, flags)
+    local = None if local_addr is None else await resolve(loop, local_addr, family, proto, flags)
+    if interleave is None and happy_eyeballs_delay is not None:
+        interleave = 1
+    if interleave:
+        remote = _interleaved(remote, interleave)
+    made = await _connect_first(loop, remote, local, happy_eyeballs_delay, all_errors)
+    return await open_transport(loop, made, protocol_factory, tls, owns_socket=True)
 
 
 async def create_unix_connection(
-    loop: ReactorLoop,
-    protocol_factory: Callable[[], Any],
-    path: Any = None,
-    *,
-    ssl: Any = None,
-    sock: socket.socket | None = None,
-    server_hostname: str | None = None,
-    ssl_handshake_timeout: float | None = None,
-    ssl_shutdown_timeout: float | None = None,
+    loop: ReactorLoop, protocol_factory: Callable[[], Any], path: Any = None, *,
+    ssl: Any = None, sock: socket.socket | None = None, server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
 ) -> tuple[Any, Any]:
     """Connect to the UNIX socket at `path`, or take the connected `sock`; (transport, protocol)."""
     check_unix_is_supported()
-    check_tls_options(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    server_hostname = _name_to_verify(ssl, server_hostname, None, "path")
-    if path is not None:
-        if sock is not None:
-            raise ValueError("path and sock can not be specified at the same time")
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, os.fspath(path))
-        except BaseException:
-            sock.close()
-            raise
-    elif sock is None:
-        raise ValueError("no path and sock were specified")
-    else:
+    name = _name_to_verify(ssl, server_hostname, None, "you have to pass server_hostname when using ssl")
+    tls = tls_options(ssl, False, name, ssl_handshake_timeout, ssl_shutdown_timeout)
+    if path is None:
+        if sock is None:
+            raise ValueError("no path and sock were specified")
         check_stream_socket(sock, socket.AF_UNIX)
-    return await open_transport(
-        loop, sock, protocol_factory, ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
-    )
+        return await open_transport(loop, sock, protocol_factory, tls)
+    if sock is not None:
+        raise ValueError("path and sock can not be specified at the same time")
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        await loop.sock_connect(made, os.fspath(path))
+    except BaseException:
+        made.close()
+        raise
+    return await open_transport(loop, made, protocol_factory, tls, owns_socket=True)
 
 
 async def open_transport(
-    loop: ReactorLoop,
-    sock: socket.socket,
-    protocol_factory: Callable[[], Any],
-    ssl: Any = None,
-    server_hostname: str | None = None,
-    handshake_timeout: float | None = None,
-    shutdown_timeout: float | None = None,
-    server_side: bool = False,
+    loop: ReactorLoop, sock: socket.socket, protocol_factory: Callable[[], Any], tls: TlsOptions | None,
+    owns_socket: bool = False,
 ) -> tuple[Any, Any]:
-    """Make protocol and transport on a connected socket, which is closed when that fails; waits only for TLS."""
+    """Make protocol and transport on a connected socket; waits only for TLS. Whose socket it is, closes it on failure."""
     try:
         sock.setblocking(False)
         protocol = protocol_factory()
-        if not ssl:
-            plain = SocketTransport(loop, sock, protocol)
-            plain.start()
-            return plain, protocol
-        from . import tls
+        if tls is None:
+            transport: Any = SocketTransport(loop, sock, protocol)
+            transport.start()
+        else:
+            from .tls import open_secure
 
-        options = tls.options(ssl, server_side, server_hostname, handshake_timeout, shutdown_timeout)
+            transport = await open_secure(loop, sock, protocol, tls)
     except BaseException:
-        sock.close()
+        if owns_socket:
+            sock.close()
         raise
-    secure = await tls.open_secure(loop, sock, protocol, options)
-    return secure, protocol
+    if loop.get_debug():
+        logger.debug("%r connected: (%r, %r)", sock, transport, protocol)
+    return transport, protocol
 
 
 async def resolve(loop: ReactorLoop, address: Any, family: int, proto: int, flags: int) -> list[AddressInfo]:
@@ -138,12 +116,19 @@ async def resolve(loop: ReactorLoop, address: Any, family: int, proto: int, flag
     return infos
 
 
-def check_tls_options(ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> None:
-    """ValueError for time limits of a TLS that is not asked for."""
-    if handshake_timeout is not None and not ssl:
+def tls_options(
+    ssl: Any, server_side: bool, server_hostname: str | None, handshake_timeout: float | None, shutdown_timeout: float | None
+) -> TlsOptions | None:
+    """Checked TLS options, None for a plain connection; ValueError for time limits of a TLS that is not asked for."""
+    if ssl:
+        from .tls import options
+
+        return options(ssl, server_side, server_hostname, handshake_timeout, shutdown_timeout)
+    if handshake_timeout is not None:
         raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
-    if shutdown_timeout is not None and not ssl:
+    if shutdown_timeout is not None:
         raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
+    return None
 
 
 def check_stream_socket(sock: socket.socket, family: int | None = None) -> None:
@@ -163,19 +148,15 @@ def check_unix_is_supported() -> None:
         raise NotImplementedError("this platform's Python has no UNIX sockets; use TCP on 127.0.0.1")
 
 
-def _name_to_verify(ssl: Any, server_hostname: str | None, host: str | None, missing: str) -> str | None:
+def _name_to_verify(ssl: Any, server_hostname: str | None, host: str | None, complaint: str) -> str | None:
     """The name the server's certificate must bear: the given one or the host; '' asks for no check."""
-    if not ssl:
-        if server_hostname is not None:
-            raise ValueError("server_hostname is only meaningful with ssl")
-        return None
-    if server_hostname is not None:
-        return server_hostname
-    if host:
+    if not ssl and server_hostname is not None:
+        raise ValueError("server_hostname is only meaningful with ssl")
+    if ssl and server_hostname is None:
+        if not host:
+            raise ValueError(complaint)
         return host
-    if missing == "path":
-        raise ValueError("you have to pass server_hostname when using ssl")
-    raise ValueError("You must set server_hostname when using ssl without a host")
+    return server_hostname
 
 
 # Trying addresses.

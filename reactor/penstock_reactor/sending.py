@@ -153,9 +153,8 @@ class Sending(WriteLimits):
 
     def _enqueue(self, data: Bytes) -> None:
         # A copy of what the caller can change before it has left.
-        if not isinstance(data.obj if isinstance(data, memoryview) else data, bytes):
+        if isinstance(data, bytearray) or (isinstance(data, memoryview) and not isinstance(data.obj, bytes)):
             data = bytes(data)
-        assert not isinstance(data, bytearray)
         self._queue.append(data)
         self._queued_bytes += len(data)
         self._pause_if_full(self._queued_bytes)

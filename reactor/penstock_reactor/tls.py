@@ -48,15 +48,10 @@ def options(
 
 
 async def open_secure(loop: ReactorLoop, sock: socket.socket, protocol: Any, tls: TlsOptions) -> SSLTransport:
-    """A transport on a connected socket, once the handshake has succeeded; the socket is closed when it has not."""
+    """A transport on a connected socket, once the handshake has succeeded."""
     waiter = loop.create_future()
-    try:
-        secure = SSLTransport(loop, protocol, tls, waiter)
-        lower = SocketTransport(loop, sock, secure)
-    except BaseException:
-        sock.close()
-        raise
-    lower.start()
+    secure = SSLTransport(loop, protocol, tls, waiter)
+    SocketTransport(loop, sock, secure).start()
     return await _shaken(secure, waiter)
 
 

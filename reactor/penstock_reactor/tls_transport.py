@@ -54,6 +54,7 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
         self._phase = Phase.HANDSHAKE
         self._timer: asyncio.TimerHandle | None = None
         self._lower: Any = None
+        self._context: Any = None
         self._is_reading = True
         self._has_read_end = False
         self._skipped_bytes = 0
@@ -78,7 +79,7 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
         self._protocol = protocol
         self._is_buffered = isinstance(protocol, asyncio.BufferedProtocol)
         if self._engine.has_input:
-            self._loop.call_soon(self._resume)
+            self._resume_soon()
 
     def get_protocol(self) -> Any:
         """The protocol; None once the connection is lost."""
@@ -102,7 +103,7 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
         """Take up reading again; nothing is handed over before the next turn."""
         if self._phase is OPEN and not self._is_reading:
             self._is_reading = True
-            self._loop.call_soon(self._resume)
+            self._resume_soon()
 
     def close(self) -> None:
         """Let what was written leave, say close_notify, wait for the peer's, then connection_lost(None)."""
@@ -125,6 +126,7 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin the handshake."""
         self._lower = transport
+        self._context = getattr(transport, "_context", None)
         transport.set_write_buffer_limits(high=0)
         self._lower_is_full = transport.get_write_buffer_size() > 0
         if self._server is not None:
@@ -251,6 +253,10 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
             if not count:
                 return
             self._protocol.buffer_updated(count)
+
+    def _resume_soon(self) -> None:
+        # In the connection's context, if the transport below has one of its own, as ours do.
+        self._loop.call_soon(self._resume, context=self._context)
 
     def _resume(self) -> None:
         if self.is_reading() and self._engine.has_input:
