@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from asyncio.log import logger
+from contextvars import Context
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -38,11 +39,20 @@ def check_thread(thread_id: int | None) -> None:
         raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
 
 
-def forget_innermost(handle: asyncio.Handle, frames: int) -> None:
-    """Cut the loop's own frames off the record of where `handle` was made."""
-    source: Any = getattr(handle, "_source_traceback", None)
-    if source:
-        del source[-frames:]
+def make_handle(loop: Any, callback: Any, args: tuple[Any, ...], context: Context | None) -> asyncio.Handle:
+    """A handle that remembers where it was made, for the loop's two-frames-deep call_soon."""
+    handle = asyncio.Handle(callback, args, loop, context)
+    _forget_frames(handle, 3)
+    return handle
+
+
+def make_timer_handle(
+    loop: Any, when: float, callback: Any, args: tuple[Any, ...], context: Context | None
+) -> asyncio.TimerHandle:
+    """The same for call_at and call_later, which are three frames deep."""
+    handle = asyncio.TimerHandle(when, callback, args, loop, context)
+    _forget_frames(handle, 4)
+    return handle
 
 
 def run_handle(loop: Any, handle: Any) -> None:
@@ -75,3 +85,9 @@ class OriginTracking:
         elif not enabled and self._former is not None:
             sys.set_coroutine_origin_tracking_depth(self._former)
             self._former = None
+
+
+def _forget_frames(handle: asyncio.Handle, frames: int) -> None:
+    source: Any = getattr(handle, "_source_traceback", None)
+    if source:
+        del source[-frames:]

@@ -153,9 +153,8 @@ class EventLoop(Doors):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """The same from any thread or signal handler; ends the loop's wait."""
-        self._check_closed()
-        if self._debug:
-            debugging.check_callback(callback, "call_soon_threadsafe")
+        if self._guarded:
+            return self._guarded_call_soon_threadsafe(callback, args, context)
         handle = Handle()
         handle._callback = callback
         handle._args = args
@@ -272,7 +271,8 @@ class EventLoop(Doors):
 
     def set_debug(self, enabled: bool) -> None:
         """Switch debug mode; the careful checks and records of `debugging.py`."""
-        self._debug = self._scheduler.debugging = bool(enabled)
+        self._debug = bool(enabled)
+        self._scheduler.set_debug(self._debug)
         self._guarded = self._closed or self._debug
         if self.is_running():
             self.call_soon_threadsafe(self._origins.set, self._debug)
@@ -322,9 +322,18 @@ class EventLoop(Doors):
         self._check_closed()
         debugging.check_thread(self._thread_id)
         debugging.check_callback(callback, "call_soon")
-        handle = asyncio.Handle(callback, args, self, context)
-        debugging.forget_innermost(handle, 2)
+        handle = debugging.make_handle(self, callback, args, context)
         self._ready.append(handle)
+        return handle
+
+    def _guarded_call_soon_threadsafe(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> asyncio.Handle:
+        self._check_closed()
+        debugging.check_callback(callback, "call_soon_threadsafe")
+        handle = debugging.make_handle(self, callback, args, context)
+        self._ready.append(handle)
+        self._poller.wake()
         return handle
 
     def _guarded_add_timer(
@@ -333,8 +342,7 @@ class EventLoop(Doors):
         self._check_closed()
         debugging.check_thread(self._thread_id)
         debugging.check_callback(callback, "call_at")
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        debugging.forget_innermost(handle, 2)
+        handle = debugging.make_timer_handle(self, when, callback, args, context)
         self._timers.add(when, handle)
         return handle
 

@@ -52,15 +52,24 @@ def test_what_a_reader_schedules_runs_in_the_same_turn(loop: EventLoop, pair: Pa
     assert seen == ["read", "scheduled"]
 
 
-def test_descriptors_come_before_callbacks_and_timers(loop: EventLoop, pair: Pair) -> None:
+def test_who_asked_before_the_wait_comes_before_what_the_wait_found(loop: EventLoop, pair: Pair) -> None:
     seen: list[str] = []
     first, second = pair
+    loop.add_reader(first, seen.append, "reader")
+    second.send(b"x")
     loop.call_soon(seen.append, "callback")
+    turn(loop)
+    assert seen == ["callback", "reader"]
+
+
+def test_descriptors_come_before_timers(loop: EventLoop, pair: Pair) -> None:
+    seen: list[str] = []
+    first, second = pair
     loop.call_at(loop.time() - 1, seen.append, "timer")
     loop.add_reader(first, seen.append, "reader")
     second.send(b"x")
     turn(loop)
-    assert seen == ["reader", "callback", "timer"]
+    assert seen == ["reader", "timer"]
 
 
 def test_busy_callbacks_do_not_starve_descriptors(loop: EventLoop, pair: Pair) -> None:
