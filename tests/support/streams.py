@@ -1,0 +1,68 @@
+"""Stream transports for tests: one end is ours, the other a plain socket or a recorder."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+from penstock_reactor import EventLoop
+from penstock_reactor.transport import SocketTransport
+
+from support.recorders import Recorder
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+
+
+def opened(loop: EventLoop, sock: Any, protocol: Any) -> SocketTransport:
+    """A started transport on `sock`."""
+    transport = SocketTransport(loop, sock, protocol)
+    transport.start()
+    return transport
+
+
+async def read_exactly(sock: socket.socket, count: int) -> bytes:
+    """That many bytes from a plain socket, or fewer at its end."""
+    loop = asyncio.get_running_loop()
+    data = bytearray()
+    while len(data) < count:
+        block = await loop.sock_recv(sock, min(count - len(data), 1 << 20))
+        if not block:
+            break
+        data += block
+    return bytes(data)
+
+
+async def turns(count: int = 3) -> None:
+    """Let the loop turn a few times; for asserting that something does not happen."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def finish(transport: Any, protocol: Recorder) -> BaseException | None:
+    """Cut the connection and wait for its end."""
+    transport.abort()
+    exc: BaseException | None = (await protocol.heard("connection_lost"))[1]
+    return exc
+
+
+class Into(asyncio.BufferedProtocol):
+    """A buffered protocol that keeps what it was given; buffers of `size` bytes."""
+
+    def __init__(self, size: int = 8) -> None:
+        self.buffer = bytearray(size)
+        self.pieces: list[bytes] = []
+        self.lost: list[BaseException | None] = []
+        self.ended = 0
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        assert sizehint == -1
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.pieces.append(bytes(self.buffer[:nbytes]))
+
+    def eof_received(self) -> None:
+        self.ended += 1
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost.append(exc)
