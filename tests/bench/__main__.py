@@ -21,7 +21,8 @@ from bench.servers import BASELINE, KINDS, USUAL, Kind, cores, running
 def main() -> int:
     """Measure, print; 1 when a server did not answer right, 130 when stopped by hand."""
     options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     samples: Samples = {}
     try:
         find_wrk()
@@ -35,7 +36,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; what was measured so far:", file=sys.stderr)
+        print("\nstopped", file=sys.stderr)
         return 130
     finally:
         _print(samples, options.servers)
