@@ -7,11 +7,14 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 ifdef PYTHON
-SUFFIX := -$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+SUFFIX := $(shell $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) and print("-%d.%d" % sys.version_info[:2])')
+ifeq ($(SUFFIX),)
+$(error penstock needs Python 3.11 or later; $(PYTHON) is not)
+endif
 endif
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-PYTHON ?= $(or $(shell python3 -c '$(NEW_ENOUGH)' 2>/dev/null && echo python3), $(shell .ci/pythons | tail -n 1), \
-               $(error penstock needs Python 3.11 or later; name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)))
+PYTHON ?= $(or $(shell python3 -c '$(NEW_ENOUGH)' 2>/dev/null && echo python3),$(shell .ci/pythons | tail -n 1),\
+               $(error penstock needs Python 3.11 or later; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3))
 # Measured on the Python most people serve with, where it is there.
 BENCH_PYTHON = $(if $(SUFFIX),$(PYTHON),$(or $(shell .ci/pythons 3.13),$(PYTHON)))
 
