@@ -6,6 +6,7 @@ inside a function or under TYPE_CHECKING is an arrow like any other.
 
 import ast
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -29,8 +30,10 @@ ARROWS = {
     "log": {"settings"},
     "tls": {"settings"},
     "listener": {"settings"},
-    "server": {"asgi", "connection", "log", "tls", "listener", "settings"},
-    "runner": {"server", "penstock_reactor", "settings"},
+    # The log line of a refused request is made of the codec's error.
+    "server": {"asgi", "connection", "codec.errors", "log", "tls", "listener", "settings"},
+    # It loads the application, binds the sockets and tells each failure apart: exit codes are made of them.
+    "runner": {"server", "asgi", "listener", "log", "penstock_reactor", "settings"},
     "supervisor": {"listener", "log", "settings"},
     "supervisor.child": {"runner", "listener", "log", "settings"},
     "cli": EVERYTHING,
@@ -44,7 +47,14 @@ ARROWS = {
 # Sans-I/O: bytes in, events out, the same every time.
 IMPURE = {"asyncio", "socket", "ssl", "selectors", "threading", "time", "logging", "os"}
 
-MAX_FUNCTION, MAX_FILE, MAX_PRODUCT = 40, 350, 8_000
+MAX_FUNCTION, MAX_FILE = 40, 350
+
+# Lines with code on them, in the whole product: what an auditor reads in two days. Comments and docstrings
+# are not counted, because the cheapest way under such a wall would be to leave them out.
+MAX_PRODUCT = 8_000
+
+_NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING,
+             tokenize.ENDMARKER}
 
 # Each with its reason, or not at all. Names are as `Module.name` prints them.
 LONG_FUNCTIONS: dict[str, str] = {}
@@ -236,9 +246,22 @@ def test_no_file_is_longer_than_a_reader_has_patience_for() -> None:
     assert not wrong, said(wrong)
 
 
+def code_lines(module: Module) -> int:
+    """Lines that hold code: neither blank nor comment nor docstring."""
+    lines: set[int] = set()
+    with module.path.open("rb") as source:
+        for token in tokenize.tokenize(source.readline):
+            if token.type not in _NOT_CODE:
+                lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(module.tree()):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
 def test_the_whole_product_can_be_read_in_two_days() -> None:
-    total = sum(line_counts().values())
-    assert total <= MAX_PRODUCT, f"{total} lines"
+    total = sum(map(code_lines, modules().values()))
+    assert total <= MAX_PRODUCT, f"{total} lines of code"
 
 
 def test_every_file_says_what_it_holds() -> None:
