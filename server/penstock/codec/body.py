@@ -9,7 +9,7 @@ from enum import Enum
 from .buffer import Buffer
 from .errors import ProtocolError
 from .events import BodyData, BodyEnd, Field
-from .grammar import CHUNK_EXTENSIONS, CHUNK_SIZE
+from .grammar import CHUNK_EXTENSIONS, HEX_DIGITS, MAX_SIZE_DIGITS
 from .head import parse_fields
 
 _MAX_PIECE = 65536
@@ -54,6 +54,9 @@ class _Part(Enum):
     TRAILERS = "trailers"
 
 
+_SIZE, _DATA, _DATA_END, _TRAILERS = _Part
+
+
 class ChunkedReader:
     """A body in chunks (RFC 9112 7.1). Every line ends with exactly CRLF, every number is hexadecimal digits alone."""
 
@@ -62,7 +65,7 @@ class ChunkedReader:
     def __init__(self, max_trailers: int, max_fields: int) -> None:
         self.left = 0
         """Octets of the present chunk that have not come."""
-        self._part = _Part.SIZE
+        self._part = _SIZE
         self._extensions = 0
         self._max_trailers = max_trailers
         self._max_fields = max_fields
@@ -72,19 +75,21 @@ class ChunkedReader:
     def read(self, buffer: Buffer) -> BodyData | BodyEnd | None:
         """The next piece, the end, or None for "more must come"."""
         while True:
-            if self._part is _Part.DATA:
+            part = self._part
+            if part is _SIZE:
+                if not self._take_size(buffer):
+                    return None
+            elif part is _DATA:
                 octets = buffer.take(min(self.left, _MAX_PIECE))
                 if not octets:
                     return None
                 self.left -= len(octets)
                 if not self.left:
-                    self._part = _Part.DATA_END
+                    self._part = _DATA_END
                 return BodyData(octets)
-            if self._part is _Part.TRAILERS:
+            elif part is _TRAILERS:
                 return self._read_trailers(buffer)
-            if self._part is _Part.DATA_END and not self._take_data_end(buffer):
-                return None
-            if self._part is _Part.SIZE and not self._take_size(buffer):
+            elif not self._take_data_end(buffer):
                 return None
 
     def _take_data_end(self, buffer: Buffer) -> bool:
@@ -95,7 +100,7 @@ class ChunkedReader:
         if len(end) < 2:
             return False
         buffer.skip(2)
-        self._part = _Part.SIZE
+        self._part = _SIZE
         return True
 
     def _take_size(self, buffer: Buffer) -> bool:
@@ -107,10 +112,12 @@ class ChunkedReader:
         if semicolon:
             size = size.rstrip(b" \t")
             self._check_extensions(line[len(size) :])
-        if not CHUNK_SIZE.fullmatch(size):
+        if not size or size.translate(None, HEX_DIGITS):
             raise ProtocolError(400, "a chunk size that is not a hexadecimal number", "RFC 9112 7.1", excerpt=line)
+        if len(size) > MAX_SIZE_DIGITS:
+            raise ProtocolError(400, f"a chunk size of more than {MAX_SIZE_DIGITS} digits", "RFC 9112 7.1", excerpt=line)
         self.left = int(size, 16)
-        self._part = _Part.DATA if self.left else _Part.TRAILERS
+        self._part = _DATA if self.left else _TRAILERS
         return True
 
     def _check_extensions(self, extensions: bytes) -> None:
@@ -137,17 +144,24 @@ class ChunkedReader:
 
 
 def _take_line(buffer: Buffer, limit: int, what: str, status: int = 400) -> bytes | None:
-    """Take a line that ends with CRLF and holds no other CR or LF; None until it has come."""
+    """Take a line that ends with CRLF and holds no other CR or LF; None until it has come.
+
+    Of a line over the limit only as much is judged as came first, so that it is refused alike however it comes.
+    """
+    searched = buffer.searched
     line = buffer.take_until(b"\r\n")
     if line is None:
-        so_far = buffer.peek(0, limit + 2)
-        if b"\n" in so_far or b"\r" in so_far[:-1]:
-            raise ProtocolError(400, f"a bare CR or LF in {what}", "RFC 9112 2.2", excerpt=so_far)
-        if len(so_far) > limit + 1:
-            raise ProtocolError(status, f"{what} is over {limit} octets", "RFC 9112 7.1", excerpt=so_far)
-        return None
-    if b"\n" in line or b"\r" in line:
+        fresh = buffer.peek(searched, limit + 2)
+        is_bare = b"\n" in fresh or b"\r" in fresh[:-1]
+        if not is_bare and buffer.size <= limit + 1:
+            return None
+        line = buffer.peek(0, limit + 2)
+    elif b"\n" in line or b"\r" in line:
+        is_bare = b"\n" in line[: limit + 2] or b"\r" in line[: limit + 1]
+    elif len(line) <= limit:
+        return line
+    else:
+        is_bare = False
+    if is_bare:
         raise ProtocolError(400, f"a bare CR or LF in {what}", "RFC 9112 2.2", excerpt=line)
-    if len(line) > limit:
-        raise ProtocolError(status, f"{what} is over {limit} octets", "RFC 9112 7.1", excerpt=line)
-    return line
+    raise ProtocolError(status, f"{what} is over {limit} octets", "RFC 9112 7.1", excerpt=line)

@@ -36,6 +36,17 @@ class Buffer:
             self._position = 0
         left += octets
 
+    def put_back(self, octets: bytes) -> None:
+        """Octets that were taken are to be looked at again, before what is left."""
+        self._octets = octets + self.peek(0)
+        self.size = len(self._octets)
+        self._position = self._searched = 0
+
+    @property
+    def searched(self) -> int:
+        """How far into what is left the delimiter was looked for: nothing before that needs a second look."""
+        return max(0, self._searched - self._position)
+
     def clear(self) -> None:
         """Forget all of it: after an error nothing that came may be read (CVE-2024-49768's lesson)."""
         self._octets = b""
@@ -59,7 +70,8 @@ class Buffer:
             return None
         end = self._position = self._searched = found + len(delimiter)
         self.size -= end - start
-        return bytes(self._octets[start:found])
+        taken = self._octets[start:found]
+        return taken if type(taken) is bytes else bytes(taken)
 
     def peek(self, start: int, end: int | None = None) -> bytes:
         """Look at the octets from `start` to `end` of what is left, without taking them."""

@@ -18,6 +18,10 @@ TCHAR = b"!#$%&'*+-.^_`|~" + _DIGIT + _ALPHA
 # Everything but the other control octets: CR, LF and NUL must be refused, the rest of CTL is "invalid" too.
 FIELD_OCTETS = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
+# RFC 9112 2.2     A line ends with CRLF; neither octet of it may stand alone. This finds the first octet that may not
+# stand in a head. A CR that ends what has come may get its LF yet.
+BAD_OCTET = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r(?=[^\n])|(?<!\r)\n")
+
 # RFC 9112 3.2     request-target: every form of it is made of visible ASCII (RFC 3986). "#" would start a fragment,
 # which is never sent; `"<>\^`{|}` are outside RFC 3986 but sent by browsers, and cannot end or split anything.
 TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
@@ -30,21 +34,23 @@ HTTP_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 
 # RFC 9110 7.2     Host = uri-host [ ":" port ]
 # RFC 3986 3.2.2   host = IP-literal / IPv4address / reg-name ;  reg-name = *( unreserved / pct-encoded / sub-delims )
-# Narrower: no "," (it is how two Host fields look after somebody has joined them), and a port of at most 5 digits.
+# Narrower: no "," (it is how two Host fields look after somebody has joined them), a port of at most 5 digits and, as
+# RFC 9110 4.2.1 wants it, none behind an empty host. Wider: nobody counts the groups of an IPv6 address here.
+_IPV6 = rb"(?:[0-9A-Fa-f]{0,4}:){2,8}(?:[0-9A-Fa-f]{0,4}|(?:[0-9]{1,3}\.){3}[0-9]{1,3})"
 HOST = re.compile(
-    rb"(?:\[(?:[0-9A-Fa-f:.]{2,45}|v[0-9A-Fa-f]{1,8}\.[A-Za-z0-9._~!$&'()*+;=:-]{1,255})\]"
-    rb"|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)"
-    rb"(?::[0-9]{0,5})?"
+    rb"(?:(?:\[(?:" + _IPV6 + rb"|v[0-9A-Fa-f]{1,8}\.[A-Za-z0-9._~!$&'()*+;=:-]{1,255})\]"
+    rb"|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?)?"
 )
 
 # RFC 9112 3.2.2   absolute-form = absolute-URI.  Only what an origin server can be asked for: http and https, no userinfo.
-ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?@]+)(/[^?]*)?(?:\?(.*))?")
+ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp]([Ss]?)://([^/?@]+)(/[^?]*)?(?:\?(.*))?")
 
 # RFC 9112 3.2.3   authority-form = uri-host ":" port
-AUTHORITY_FORM = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]+):[0-9]{1,5}")
+AUTHORITY_FORM = re.compile(rb"(?:\[" + _IPV6 + rb"\]|[A-Za-z0-9._~-]+):[0-9]{1,5}")
 
 # RFC 9112 7.1     chunk-size = 1*HEXDIG.  At most 15 digits: what is larger cannot be sent by anybody.
-CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+HEX_DIGITS = b"0123456789abcdefABCDEF"
+MAX_SIZE_DIGITS = 15
 
 # RFC 9112 7.1.1   chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ), val = token / quoted-string
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"

@@ -13,7 +13,7 @@ same to the octet, its meaning is too. Twelve fields cost 4 µs the first time, 
 
 from .errors import ProtocolError
 from .events import CHUNKED, Field, RequestHead
-from .grammar import FIELD_OCTETS, HOST, MAX_LENGTH_DIGITS, TRANSFER_CODING, is_token, tokens_of
+from .grammar import BAD_OCTET, FIELD_OCTETS, HOST, MAX_LENGTH_DIGITS, TRANSFER_CODING, is_token, tokens_of
 from .target import parse_request_line
 
 _PLAIN, _REPEATED, _DECISIVE = range(3)
@@ -44,14 +44,15 @@ _MAX_HOSTS = 256
 class HeadReader:
     """Reads the heads of one connection.
 
-    `is_lenient` lets lower-case methods and raw octets above ASCII in the target pass.
+    `is_lenient` lets lower-case methods and raw octets above ASCII in the target pass, `is_secure` https targets.
     """
 
-    __slots__ = ("_max_fields", "_is_lenient", "_last_block", "_last_fields")
+    __slots__ = ("_max_fields", "_is_lenient", "_is_secure", "_last_block", "_last_fields")
 
-    def __init__(self, max_fields: int, is_lenient: bool = False) -> None:
+    def __init__(self, max_fields: int, is_lenient: bool = False, is_secure: bool = False) -> None:
         self._max_fields = max_fields
         self._is_lenient = is_lenient
+        self._is_secure = is_secure
         self._last_block = b""
         self._last_fields: list[Field] = []
 
@@ -62,7 +63,7 @@ class HeadReader:
         """
         line_end = block.find(b"\r\n")
         line = block[:line_end] if line_end >= 0 else block
-        method, path, query, version, authority = parse_request_line(line, self._is_lenient)
+        method, path, query, version, authority = parse_request_line(line, self._is_lenient, self._is_secure)
         field_block = block[len(line) + 2 :]
         # Only blocks that say nothing but "1.1, no body" are kept, so this is all there is to them.
         if field_block == self._last_block and field_block and version == "1.1" and authority is None:
@@ -71,7 +72,7 @@ class HeadReader:
         body_length, keeps_alive, expects_continue, protocols = _judge(version, decisive)
         if authority is not None:
             _replace_host(fields, authority)
-        if keeps_alive and not body_length and not protocols and version == "1.1" and authority is None:
+        if keeps_alive and not body_length and not protocols and version == "1.1" and authority is None and len(field_block) < 4096:
             self._last_block = field_block
             self._last_fields = fields.copy()
         return RequestHead(method, path, query, version, fields, body_length, keeps_alive, expects_continue, protocols)
@@ -84,7 +85,8 @@ def parse_fields(block: bytes, max_fields: int) -> tuple[list[Field], list[Field
     lines = block.split(b"\r\n")
     # Of a good block nothing but the line ends is left when all allowed octets are deleted.
     if len(block.translate(None, FIELD_OCTETS)) != 2 * len(lines) - 2:
-        raise bad_octet(block)
+        # With the line's end behind it: a CR before that is one too many.
+        raise bad_octet(block + b"\r\n")
     if len(lines) > max_fields:
         raise ProtocolError(431, f"more than {max_fields} header fields", "RFC 6585 5")
     fields: list[Field] = []
@@ -107,21 +109,14 @@ def parse_fields(block: bytes, max_fields: int) -> tuple[list[Field], list[Field
     return fields, decisive
 
 
-def bad_octet(block: bytes) -> ProtocolError:
-    """Find the octet that may not stand in a head or in trailers."""
-    allowed = frozenset(FIELD_OCTETS)
-    offset = 0
-    while offset < len(block):
-        if block[offset : offset + 2] == b"\r\n":
-            offset += 2
-        elif block[offset] in allowed:
-            offset += 1
-        else:
-            break
-    octet = block[offset : offset + 1]
+def bad_octet(octets: bytes, place: int = 0) -> ProtocolError:
+    """What is wrong with the first octet that may not stand there; `place` is where in the head `octets` begin."""
+    match = BAD_OCTET.search(octets)
+    at = match.start() if match is not None else 0
+    octet = octets[at : at + 1]
     what = {b"\r": "a bare CR", b"\n": "a bare LF", b"\0": "a NUL"}.get(octet, "a control octet")
     clause = "RFC 9112 2.2" if octet in (b"\r", b"\n") else "RFC 9110 5.5"
-    return ProtocolError(400, f"{what} in the request head", clause, offset=offset, excerpt=block)
+    return ProtocolError(400, f"{what} in the request", clause, offset=place + at, excerpt=octets[at : at + 40])
 
 
 def _learn_name(name: bytes, colon: bytes, line: bytes) -> tuple[bytes, int]:
@@ -152,7 +147,7 @@ def _judge(version: str, decisive: list[Field]) -> tuple[int, bool, bool, tuple[
     for name, value in decisive:
         if name == b"host":
             if host is not None:
-                raise ProtocolError(400, "more than one Host", "RFC 9112 3.2")
+                raise ProtocolError(400, "more than one Host", "RFC 9112 3.2", excerpt=value)
             host = value
             if host not in _HOSTS:
                 _check_host(host)
@@ -160,12 +155,12 @@ def _judge(version: str, decisive: list[Field]) -> tuple[int, bool, bool, tuple[
             options += _OPTIONS.get(value) or tuple(tokens_of(value))
         elif name == b"content-length":
             if length is not None:
-                raise ProtocolError(400, "more than one Content-Length", "RFC 9112 6.3")
+                raise ProtocolError(400, "more than one Content-Length", "RFC 9112 6.3", excerpt=value)
             length = value
         elif name == b"transfer-encoding":
             codings.append(value)
         elif name == b"expect":
-            expectation = value.lower()
+            expectation = expectation + b", " + value if expectation else value
         else:
             protocols += tuple(tokens_of(value))
     if host is None and version == "1.1":
@@ -173,13 +168,15 @@ def _judge(version: str, decisive: list[Field]) -> tuple[int, bool, bool, tuple[
     body_length = _body_length(length, codings, version) if length is not None or codings else 0
     # RFC 9112 9.3: close wins over keep-alive; 1.1 stays open unless told, 1.0 closes unless told.
     keeps_alive = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+    expects_continue = False
     if expectation or protocols:
         # A 1.0 client cannot be asked to wait or to switch: both fields are ignored (RFC 9110 7.8 and 10.1.1).
         if version == "1.0" or b"upgrade" not in options:
             protocols = ()
-        if expectation and expectation != b"100-continue" and version == "1.1":
-            raise ProtocolError(417, "an expectation other than 100-continue", "RFC 9110 10.1.1", excerpt=expectation)
-    expects_continue = expectation == b"100-continue" and version == "1.1" and body_length != 0
+        if expectation and version == "1.1":
+            if set(tokens_of(expectation)) != {b"100-continue"}:
+                raise ProtocolError(417, "an expectation other than 100-continue", "RFC 9110 10.1.1", excerpt=expectation)
+            expects_continue = body_length != 0
     return body_length, keeps_alive, expects_continue, protocols
 
 
@@ -209,17 +206,16 @@ def _body_length(length: bytes | None, codings: list[bytes], version: str) -> in
         raise ProtocolError(400, "Transfer-Encoding and Content-Length together", "RFC 9112 6.3")
     if version == "1.0":
         raise ProtocolError(400, "Transfer-Encoding in an HTTP/1.0 request", "RFC 9112 6.1")
-    if codings == [b"chunked"]:
+    # Exactly this word, in any case: not twice, not beside a comma, not with parameters.
+    listed = b",".join(codings)
+    if listed.lower() == b"chunked":
         return CHUNKED
-    names = [name for value in codings for name in tokens_of(value)]
-    if names == [b"chunked"] and len(codings) == 1 and b"," not in codings[0]:
-        return CHUNKED
-    listed = b", ".join(codings)
-    if not names or not all(TRANSFER_CODING.fullmatch(name) for name in names) or names[-1] != b"chunked":
-        raise ProtocolError(400, "a Transfer-Encoding that does not end with chunked", "RFC 9112 6.3", excerpt=listed)
+    names = [name.strip(b" \t").lower() for name in listed.split(b",")]
+    if names[-1] != b"chunked" or not all(TRANSFER_CODING.fullmatch(name) for name in names):
+        raise ProtocolError(400, "a Transfer-Encoding that does not end with chunked", "RFC 9112 6.3", excerpt=codings[-1])
     if b"identity" in names or any(name.startswith(b"chunked") for name in names[:-1]):
-        raise ProtocolError(400, "a Transfer-Encoding with chunked twice or with identity", "RFC 9112 6.1", excerpt=listed)
-    raise ProtocolError(501, "a transfer coding other than chunked", "RFC 9112 6.1", excerpt=listed)
+        raise ProtocolError(400, "a Transfer-Encoding with chunked twice or with identity", "RFC 9112 6.1", excerpt=codings[-1])
+    raise ProtocolError(501, "a transfer coding other than chunked", "RFC 9112 6.1", excerpt=codings[0])
 
 
 def read_length(length: bytes) -> int:

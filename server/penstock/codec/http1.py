@@ -11,20 +11,24 @@ the response, and each side is in one of a few states:
 When both are COMPLETE the next exchange begins, unless the connection is to be closed. The response's head is held
 back until the first piece of its body: they leave together, and what frames the body can be chosen in full knowledge.
 
+Whatever way the octets are cut into pieces, the same comes of them: a head that is refused is judged as if it had
+come octet by octet, so that of several faults the first one counts.
+
 Knows no socket, clock or log; the Date line is handed in ready-made.
 """
 
 from collections.abc import Iterable
-from enum import Enum
 from typing import NamedTuple
 
 from .body import ChunkedReader, LengthReader
 from .buffer import Buffer
 from .errors import ProtocolError, ResponseError
 from .events import CHUNKED, BodyEnd, Event, RequestHead
-from .grammar import FIELD_OCTETS
+from .grammar import BAD_OCTET
 from .head import HeadReader, bad_octet
 from .response import STATUS_LINES, Defaults, encode_fields, encode_trailers
+from .states import Framing, HeadPart, Request, Response
+from .target import parse_request_line
 
 MAX_SKIPPED_BODY = 65536
 """A body the app did not read is skipped up to this many octets; beyond, closing is cheaper."""
@@ -35,47 +39,26 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Limits(NamedTuple):
-    """How much a peer may send; see the options of the same names."""
+    """How much a peer may send; see the options of the same names, and `HeadReader` for the flags."""
 
     head: int
     fields: int
     is_lenient: bool = False
-
-
-class _Request(Enum):
-    HEAD = "head"
-    BODY = "body"
-    COMPLETE = "complete"
-    FAILED = "failed"
-
-
-class _Response(Enum):
-    NONE = "none"
-    HELD = "held"
-    BODY = "body"
-    COMPLETE = "complete"
-
-
-class _Framing(Enum):
-    """How the end of a response's body is told (RFC 9112 6.3)."""
-
-    NO_BODY = "no body"
-    LENGTH = "content-length"
-    CHUNKS = "chunks"
-    UNTIL_CLOSE = "until close"
+    is_secure: bool = False
 
 
 # Looking a member up in its class costs a microsecond's tenth each time; the hot path reads these.
-_HEAD, _BODY, _COMPLETE, _FAILED = _Request
-_NONE, _HELD, _STARTED, _ENDED = _Response
-_NO_BODY, _LENGTH, _CHUNKS, _UNTIL_CLOSE = _Framing
+_HEAD, _BODY, _COMPLETE, _FAILED = Request
+_NONE, _HELD, _STARTED, _ENDED = Response
+_NOTHING, _EMPTY_LINE, _REQUEST_LINE = HeadPart
+_NO_BODY, _LENGTH, _CHUNKS, _UNTIL_CLOSE = Framing
 
 
 class Http1Codec:
     """Bytes and events of one connection, server side."""
 
     __slots__ = (
-        "wants_close", "buffer", "_limits", "_inspected", "_has_skipped_line", "_request", "_head_reader", "_head", "_reader",
+        "wants_close", "buffer", "_limits", "_inspected", "_part", "_request", "_head_reader", "_head", "_reader",
         "_response", "_status", "_fields", "_length", "_framing", "_left",
     )  # fmt: skip
 
@@ -86,9 +69,9 @@ class Http1Codec:
         self.buffer = Buffer()
         """What came and was not read yet; only the codec takes from it."""
         self._inspected = 0
-        self._has_skipped_line = False
+        self._part = _NOTHING
         self._request = _HEAD
-        self._head_reader = HeadReader(limits.fields, limits.is_lenient)
+        self._head_reader = HeadReader(limits.fields, limits.is_lenient, limits.is_secure)
         self._head: RequestHead | None = None
         self._reader: LengthReader | ChunkedReader | None = None
         self._response = _NONE
@@ -122,30 +105,36 @@ class Http1Codec:
         """
         try:
             if self._request is _HEAD:
-                return self._read_head()
-            if self._request is _BODY:
+                block = self.buffer.take_until(b"\r\n\r\n")
+                if block is not None:
+                    return self._read_head(block)
+                self._inspect_partial_head()
+            elif self._request is _BODY:
                 return self._read_body()
-        except ProtocolError:
+        except ProtocolError as error:
+            if self._request is _HEAD:
+                error.locate(self.buffer.peek(0))
             self._request = _FAILED
             self.buffer.clear()
             self.wants_close = True
             raise
         return None
 
-    def _read_head(self) -> RequestHead | None:
+    def _read_head(self, block: bytes) -> RequestHead:
         limit = self._limits.head
-        block = self.buffer.take_until(b"\r\n\r\n")
-        if block is None:
-            self._inspect_partial_head(limit)
-            return None
         # RFC 9112 2.2: one empty line before the request line is ignored.
-        if block[:2] == b"\r\n" and not self._has_skipped_line:
+        if block[:2] == b"\r\n" and self._part is _NOTHING:
             block = block[2:]
-        if len(block) > limit:
-            raise _too_long(block, limit)
-        head = self._head = self._head_reader.read(block)
-        self._inspected = 0
-        self._has_skipped_line = False
+        try:
+            if len(block) > limit:
+                raise _too_long(block, limit)
+            head = self._head = self._head_reader.read(block)
+        except ProtocolError:
+            self.buffer.put_back(block + b"\r\n\r\n")
+            self._part, self._inspected = _EMPTY_LINE, 0
+            self._inspect(min(len(block), limit) + 4)
+            raise
+        self._part, self._inspected = _NOTHING, 0
         if not head.body_length:
             self._request = _COMPLETE
         elif head.body_length == CHUNKED:
@@ -156,19 +145,29 @@ class Http1Codec:
             self._reader = LengthReader(head.body_length)
         return head
 
-    def _inspect_partial_head(self, limit: int) -> None:
-        """Refuse a head that can no longer become a good one, however slowly it comes, and each octet once."""
+    def _inspect_partial_head(self) -> None:
+        limit = self._limits.head
+        self._inspect(limit + 4)
+        if self.buffer.size > limit + 3:
+            raise _too_long(self.buffer.peek(0), limit)
+
+    def _inspect(self, end: int) -> None:
+        """Refuse a head, `end` octets of it at most, that can no longer become a good one. Each octet is seen once."""
         buffer = self.buffer
-        if not self._has_skipped_line and buffer.peek(0, 2) == b"\r\n":
+        if self._part is _NOTHING and buffer.peek(0, 2) == b"\r\n":
             buffer.skip(2)
-            self._has_skipped_line = True
-        fresh = buffer.peek(self._inspected)
-        if fresh.translate(None, FIELD_OCTETS).replace(b"\r\n", b"") not in (b"", b"\r") or b"\r" in fresh.replace(b"\r\n", b"")[:-1]:
-            raise bad_octet(buffer.peek(0))
+            self._part = _EMPTY_LINE
+        fresh = buffer.peek(self._inspected, end)
+        bad = BAD_OCTET.search(fresh)
+        line_end = fresh.find(b"\r\n") if self._part is not _REQUEST_LINE else -1
+        if line_end >= 0 and (bad is None or bad.start() > line_end):
+            line = buffer.peek(0, self._inspected + line_end)
+            parse_request_line(line, self._limits.is_lenient, self._limits.is_secure)
+            self._part = _REQUEST_LINE
+        if bad is not None:
+            raise bad_octet(fresh, self._inspected)
         # A CR at the end may get its LF yet.
         self._inspected += len(fresh) - fresh.endswith(b"\r")
-        if buffer.size > limit + 3:
-            raise _too_long(buffer.peek(0), limit)
 
     def _read_body(self) -> Event | None:
         event = self._reader.read(self.buffer) if self._reader is not None else None
@@ -176,7 +175,7 @@ class Http1Codec:
             self._request = _COMPLETE
             self._reader = None
             if self._response is _ENDED:
-                self._begin_next_exchange()
+                self._end_response()
         return event
 
     # ── what goes out ──
@@ -188,7 +187,7 @@ class Http1Codec:
         """
         if self._response is not _NONE:
             raise ResponseError("the response has been started already")
-        if type(status) is not int or not 200 <= status <= 999:
+        if not isinstance(status, int) or not 200 <= status <= 999:
             raise ResponseError(f"a final status is an int from 200 to 999, not {status!r}")
         self._fields, self._length, wants_close = encode_fields(fields, defaults)
         if wants_close:
@@ -281,7 +280,7 @@ class Http1Codec:
         elif head is not None and head.version == "1.0":
             framing_line += b"connection: keep-alive\r\n"
         self._response = _STARTED
-        return b"%b%b%b\r\n" % (STATUS_LINES[status], self._fields, framing_line)
+        return STATUS_LINES[status] + self._fields + framing_line + b"\r\n"
 
     def _decide_close(self, head: RequestHead | None) -> None:
         """Whether the connection must end with this response (RFC 9112 9.3 and 9.6), beyond what was asked for."""
@@ -301,13 +300,9 @@ class Http1Codec:
         return b"" if self.buffer.size else CONTINUE
 
     def _end_response(self) -> None:
+        """The response is complete; when the request is too, the next exchange begins, unless this was the last one."""
         self._response = _ENDED
-        if self._request is _COMPLETE:
-            self._begin_next_exchange()
-
-    def _begin_next_exchange(self) -> None:
-        """Both sides are complete."""
-        if not self.wants_close:
+        if self._request is _COMPLETE and not self.wants_close:
             self._request = _HEAD
             self._response = _NONE
             self._head = None
