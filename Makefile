@@ -46,7 +46,9 @@ types: dev ## mypy --strict over everything
 
 .PHONY: unit
 unit: dev ## all tests with branch coverage, without the types
+	@$(VENV)/bin/python -m coverage erase
 	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
+	@$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report --show-missing --skip-covered
 
 .PHONY: mirror
