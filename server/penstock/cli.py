@@ -41,7 +41,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
         return 0
     from . import runner
 
-    return runner.run(*found)
+    return runner.leave(runner.run(*found), found[1].timeout_graceful_shutdown)
 
 
 def _version() -> str:

@@ -1,14 +1,20 @@
 """A server in this process, from loading the app to the exit code: which loop, which signals.
 
 The only file that imports `penstock_reactor`. SIGINT and SIGTERM (Ctrl+Break on Windows) drain the server; a second one
-ends it at once. While the app is still being imported, Ctrl+C interrupts the import as in any Python program.
+ends it at once, whatever the app is doing. While the app is still being imported, Ctrl+C interrupts the import as in
+any Python program.
 """
 
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
+import sys
+import threading
+import time
+from types import FrameType
 from typing import Any
 
 from penstock_reactor import new_event_loop
@@ -23,6 +29,9 @@ from .settings import Settings
 ENDED, FORCED, NOT_BOUND, NOT_STARTED = 0, 1, 1, 3
 """Exit codes."""
 
+_SHORTLY = 0.2
+"""Seconds in which a thread that was told to end does."""
+
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
 
 _log = logging.getLogger("penstock.error")
@@ -32,13 +41,33 @@ def run(app: Any, settings: Settings) -> int:
     """Serve `app`, an application or an import string, until a signal; returns the exit code."""
     log.configure(settings)
     loop = new_event_loop()
+    code = FORCED
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(_run(app, settings))
+        code = loop.run_until_complete(_run(app, settings))
     except KeyboardInterrupt:
-        return FORCED
+        _log.warning("Forced to end")
     finally:
         _close(loop)
+    return code
+
+
+def leave(code: int, patience: float | None) -> int:
+    """The exit code of a process that is to end, when nothing keeps it.
+
+    Threads do: they are named, and when they still run after `patience` seconds the process ends without them.
+    """
+    try:
+        threads = _join(_busy_threads(), _SHORTLY)
+        for thread in threads:
+            _log.warning("The process waits for a thread to end: %s", _describe(thread))
+        threads = _join(threads, patience if code != FORCED else 0)
+    except KeyboardInterrupt:
+        code = FORCED
+    if threads:
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 async def _run(app: Any, settings: Settings) -> int:
@@ -52,6 +81,9 @@ async def _run(app: Any, settings: Settings) -> int:
     except ListenError as error:
         _log.error("%s", error)
         return NOT_BOUND
+    except KeyboardInterrupt:
+        _log.warning("Interrupted while the application was being imported")
+        return FORCED
     stopping = _Stopping(asyncio.get_running_loop())
     try:
         return await _serve(Server(app, settings, sockets), sockets, stopping)
@@ -65,6 +97,7 @@ async def _serve(server: Server, sockets: list[socket.socket], stopping: "_Stopp
     """Start, wait for a signal, drain; a second signal interrupts whatever is going on."""
     try:
         if not await stopping.or_until_asked(server.start()):
+            _log.info("Stopped before the application had started")
             return ENDED
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
@@ -89,14 +122,16 @@ class _Stopping:
         self.first = asyncio.Event()
         self._second = asyncio.Event()
         self._loop = loop
-        self._numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-        for number in self._numbers:
-            loop.add_signal_handler(number, self._on_signal)
+        self._is_asked = False
+        # In another thread than the main one Python lets nobody handle signals.
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = [getattr(signal, name) for name in _SIGNALS if is_main and hasattr(signal, name)]
+        self._former = {number: signal.signal(number, self._on_signal) for number in numbers}
 
     def close(self) -> None:
         """Give the signals back."""
-        for number in self._numbers:
-            self._loop.remove_signal_handler(number)
+        for number, handler in self._former.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
     async def or_until_asked(self, work: Any) -> bool:
         """Do `work`, unless a signal comes first; False when it did."""
@@ -106,8 +141,12 @@ class _Stopping:
         """Do `work`, unless a second signal comes first; False when it did."""
         return await _first_of(work, self._second)
 
-    def _on_signal(self) -> None:
-        (self._second if self.first.is_set() else self.first).set()
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Runs in the midst of anything. An app that blocks the loop would never see the second event, so it raises too."""
+        is_second, self._is_asked = self._is_asked, True
+        self._loop.call_soon_threadsafe((self._second if is_second else self.first).set)
+        if is_second:
+            raise KeyboardInterrupt
 
 
 async def _first_of(work: Any, event: asyncio.Event) -> bool:
@@ -134,6 +173,33 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
         if tasks:
             loop.run_until_complete(asyncio.wait(tasks, timeout=1))
         loop.run_until_complete(loop.shutdown_asyncgens())
+    except KeyboardInterrupt:
+        _log.warning("Forced to end")
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _busy_threads() -> list[threading.Thread]:
+    """Threads that the interpreter would wait for; not those of executors that have nothing to do, which it ends."""
+    frames = sys._current_frames()
+    found = []
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        is_idle = frame is None or (frame.f_code.co_name == "_worker" and "concurrent" in frame.f_code.co_filename)
+        if not thread.daemon and thread is not threading.main_thread() and not is_idle:
+            found.append(thread)
+    return found
+
+
+def _join(threads: list[threading.Thread], patience: float | None) -> list[threading.Thread]:
+    """Wait for them, `patience` seconds in all (None: for ever); those that still run."""
+    end = None if patience is None else time.monotonic() + patience
+    for thread in threads:
+        thread.join(None if end is None else max(0.0, end - time.monotonic()))
+    return [thread for thread in threads if thread.is_alive()]
+
+
+def _describe(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return f"{thread.name}, in {frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else thread.name

@@ -16,12 +16,11 @@ from enum import Enum
 
 from .asgi.http import Application, server_of
 from .asgi.lifespan import Lifespan
-from .codec.errors import ProtocolError
+from .asgi.stack import waiting_at
 from .connection.acceptor import Acceptor
 from .connection.exchange import Exchange
-from .connection.http import HttpConnection
 from .connection.service import Service
-from .log import AccessLogger, access_logger
+from .log import AccessLogger, access_logger, escape
 from .settings import Settings
 
 _LAST_TURN = 1.0
@@ -38,7 +37,7 @@ class Phase(Enum):
 
 
 class Server:
-    """Serves `app` on sockets that are bound and listening; they stay the caller's."""
+    """Serves `app` on sockets that are bound and listening."""
 
     def __init__(self, app: Application, settings: Settings, sockets: Sequence[socket.socket]) -> None:
         self.phase = Phase.STARTING
@@ -59,7 +58,6 @@ class Server:
             loop,
             server_of(self._app, settings.root_path, self._lifespan.state),
             on_answered=_access_hook(access_logger(settings)),
-            on_refused=_log_refusal,
         )
         self._acceptors = [Acceptor(self._service, sock) for sock in self._sockets]
         for acceptor in self._acceptors:
@@ -69,7 +67,8 @@ class Server:
     async def drain(self, *, has_successor: bool = False) -> None:
         """Finish what is open, within the grace period, and end the app. Raises LifespanFailed.
 
-        Without a successor on the same sockets, connections that wait in the backlog are still taken and answered.
+        Without a successor on the same sockets, connections that wait in the backlog are still taken and answered, and
+        the sockets are closed: later clients are refused at once instead of waiting for nobody.
         """
         service = self._service
         if service is None or self.phase is not Phase.SERVING:
@@ -77,6 +76,8 @@ class Server:
         self.phase = Phase.DRAINING
         for acceptor in self._acceptors:
             acceptor.stop(takes_backlog=not has_successor)
+        for sock in () if has_successor else self._sockets:
+            sock.close()
         draining = asyncio.ensure_future(service.drain())
         done, _ = await asyncio.wait([draining], timeout=self._settings.timeout_graceful_shutdown)
         if not done:
@@ -84,7 +85,7 @@ class Server:
             await _cancel_what_hangs(service)
             draining.cancel()
         for connection in list(service.connections):
-            connection.lose()
+            connection.close()
         self.phase = Phase.CLOSED
         await self._lifespan.shutdown()
 
@@ -103,23 +104,15 @@ def _access_hook(write: AccessLogger | None) -> Callable[[Exchange], None] | Non
     return on_answered
 
 
-def _log_refusal(connection: HttpConnection, error: ProtocolError) -> None:
-    client = connection.client
-    peer = f"{client[0]}:{client[1]}" if client is not None else "a local client"
-    excerpt = f": {error.excerpt[:80]!r}" if error.excerpt else ""
-    _log.info("Refused %s with %d: %s (%s)%s", peer, error.status, error.reason, error.clause, excerpt)
-
-
 def _name_what_hangs(service: Service) -> None:
     """Say what outlived the grace period, and where it stands."""
     now = service.loop.time()
     for exchange in service.running:
-        head = exchange.head
-        stack = exchange.task.get_stack(limit=1) if exchange.task is not None else []
-        where = f", at {stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else ""
-        path = head.path.decode("latin-1")
-        _log.warning("Cancelling %s %s, running for %.1f s%s", head.method, path, now - exchange.started_at, where)
-    waiting = len(service.connections) - len({each.connection for each in service.running if not each.is_answered})
+        head, lines = exchange.head, waiting_at(exchange.task) if exchange.task is not None else ""
+        what = f"{head.method} {escape(head.path.decode('latin-1'))}" + (" (its background work)" if exchange.is_answered else "")
+        where = f" It waits here:\n{lines}" if lines else ""
+        _log.warning("Cancelling %s after %.1f s.%s", what, now - exchange.started_at, where)
+    waiting = len(service.connections) - sum(not each.is_answered for each in service.running)
     if waiting > 0:
         _log.warning("Closing %d connections that were not finished", waiting)
 

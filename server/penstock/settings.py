@@ -122,14 +122,17 @@ class Settings:
     limit_body: int | None = field(default=None, metadata=doc(
         "Largest body of a request; above it 413.",
         group=_LIMITS, metavar="BYTES", minimum=0))
-    min_body_rate: int = field(default=0, metadata=doc(
-        "Slowest speed at which the body of a request may arrive; 0 does not look.",
+    min_body_rate: int = field(default=240, metadata=doc(
+        "Slowest average speed at which the body of a request may arrive; 0 does not look.",
         group=_LIMITS, metavar="BYTES/S", minimum=0))
     limit_concurrency: int | None = field(default=None, metadata=doc(
         "Most requests running at once; above it 503.",
         group=_LIMITS, metavar="N", minimum=1))
     limit_connections: int | None = field(default=None, metadata=doc(
-        "Most connections open at once; more wait until one is closed.",
+        "Most connections open at once; above it 503.",
+        group=_LIMITS, metavar="N", minimum=1))
+    limit_connections_per_client: int | None = field(default=None, metadata=doc(
+        "Most connections from one address; above it 503. Behind a proxy every client has the proxy's address.",
         group=_LIMITS, metavar="N", minimum=1))
 
     def __post_init__(self) -> None:

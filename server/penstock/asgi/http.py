@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from ..connection.exchange import ClientDisconnected, Exchange
+from ..connection.exchange import ClientDisconnected, Exchange, ResponseError
 from .scope import Scope, http_scope
 
 Message = dict[str, Any]
@@ -68,48 +68,57 @@ class _Call:
         a message that is wrong or comes out of order.
         """
         exchange = self._exchange
-        kind = message["type"]
-        if kind == "http.response.body" and self._is_started:
-            if exchange.is_answered:
-                return
-            body = message.get("body", b"")
-            if type(body) is not bytes:
-                body = _octets(body)
-            exchange.write(body, not message.get("more_body", False))
-            if exchange.is_full:
-                await exchange.wait_writable()
-        elif kind == "http.response.start" and not self._is_started:
-            if exchange.is_gone:
-                raise ClientDisconnected("the client is gone")
-            if "status" not in message:
-                raise ValueError("http.response.start: no 'status'")
-            exchange.start(message["status"], message.get("headers", ()))
-            self._is_started = True
-        else:
-            raise self._mistake(kind)
+        try:
+            kind = message["type"]
+            if kind == "http.response.body" and self._is_started:
+                if exchange.is_answered:
+                    return
+                body = message.get("body", b"")
+                if type(body) is not bytes:
+                    body = _octets(body)
+                is_last = not message.get("more_body", False)
+                exchange.write(body, is_last)
+                if not is_last and exchange.is_full:
+                    await exchange.wait_writable()
+            elif kind == "http.response.start" and not self._is_started:
+                if exchange.is_gone:
+                    raise ClientDisconnected("the client is gone")
+                exchange.start(message["status"], message.get("headers", ()))
+                self._is_started = True
+            elif not exchange.is_answered:
+                raise _misplaced(kind)
+        except KeyError as error:
+            raise ValueError(f"{message.get('type', 'a message')} without {error}") from None
+        except ResponseError as error:
+            raise ValueError(f"{kind}: {error}") from None
 
     def fail(self, error: BaseException) -> None:
         """The app raised: answer 500 if nothing was sent, else cut the connection; tell the log."""
         exchange = self._exchange
-        if isinstance(error, asyncio.CancelledError) and exchange.connection.service.is_draining:
+        is_stopped = isinstance(error, (asyncio.CancelledError, GeneratorExit))
+        if is_stopped and exchange.connection.service.is_draining:
             # The server cancels what outlives the grace period of a drain.
             exchange.cut()
             return
-        if isinstance(error, ClientDisconnected) or (exchange.is_gone and isinstance(error, OSError)):
-            return
-        _log.error("Exception in ASGI application", exc_info=(type(error), error, _traceback_of_app(error)))
-        self._answer_500()
+        if not (exchange.is_gone and _is_farewell(error)):
+            _log.error("Exception in ASGI application", exc_info=(type(error), error, _traceback_of_app(error)))
+            self._answer(500, b"Internal Server Error")
 
     def close_unfinished(self) -> None:
         """The app returned without completing its response."""
         exchange = self._exchange
         if exchange.is_gone:
             return
+        if exchange.is_told_to_leave:
+            # It was asked to: nobody's mistake.
+            self._answer(503, b"Service Unavailable")
+            return
         how = "without completing its response" if exchange.is_begun else "without sending a response"
         _log.error("ASGI application returned %s: %s %s", how, exchange.head.method, exchange.head.path.decode("ascii", "replace"))
-        self._answer_500()
+        self._answer(500, b"Internal Server Error")
 
-    def _answer_500(self) -> None:
+    def _answer(self, status: int, text: bytes) -> None:
+        """Say what the app does not, if anything can still be said; else what was begun is cut."""
         exchange = self._exchange
         if exchange.is_answered or exchange.is_gone:
             return
@@ -118,18 +127,19 @@ class _Call:
             return
         exchange.drop_start()
         try:
-            exchange.start(500, _PLAIN_TEXT)
-            exchange.write(b"Internal Server Error", True)
+            exchange.start(status, _PLAIN_TEXT)
+            exchange.write(text, True)
         except ClientDisconnected:
             pass
 
-    def _mistake(self, kind: object) -> Exception:
-        """What is wrong with a message that does not fit: its type, or its place."""
-        if kind == "http.response.start":
-            return RuntimeError("http.response.start was sent already")
-        if kind == "http.response.body":
-            return RuntimeError("http.response.body came before http.response.start")
-        return ValueError(f"unknown message type {kind!r}; expected http.response.start or http.response.body")
+
+def _misplaced(kind: object) -> Exception:
+    """What is wrong with a message that does not fit: its type, or its place."""
+    if kind == "http.response.start":
+        return RuntimeError("http.response.start was sent already; http.response.body was expected")
+    if kind == "http.response.body":
+        return RuntimeError("http.response.body came before http.response.start")
+    return ValueError(f"unknown message type {kind!r}; expected http.response.start or http.response.body")
 
 
 def _octets(body: object) -> bytes:
@@ -137,6 +147,16 @@ def _octets(body: object) -> bytes:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise TypeError(f"http.response.body: 'body' must be bytes, not {type(body).__name__}")
+
+
+def _is_farewell(error: BaseException) -> bool:
+    """An app ends so when its client has left: with our own error, with what a framework makes of it, or of
+    http.disconnect (Starlette's ClientDisconnect), or with a group of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_farewell, error.exceptions))
+    if isinstance(error, OSError) or "Disconnect" in type(error).__name__:
+        return True
+    return error.__context__ is not None and _is_farewell(error.__context__)
 
 
 def _traceback_of_app(error: BaseException) -> Any:

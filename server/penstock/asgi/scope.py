@@ -17,7 +17,7 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
     head = exchange.head
     connection = exchange.connection
     raw_path = head.path
-    path = raw_path.decode("ascii") if b"%" not in raw_path and raw_path.isascii() else _decode(raw_path)
+    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -35,7 +35,3 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
     if state is not None:
         scope["state"] = state.copy()
     return scope
-
-
-def _decode(raw_path: bytes) -> str:
-    return unquote_to_bytes(raw_path).decode("utf-8", "replace")

@@ -247,6 +247,8 @@ class Http1Codec:
         fields = [(b"content-type", b"text/plain; charset=utf-8")]
         if status == 405 or status == 501:
             fields.append((b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"))
+        elif status == 503:
+            fields.append((b"retry-after", b"1"))
         self.encode_head(status, fields, defaults)
         return b"".join(self.encode_body(text, True))
 

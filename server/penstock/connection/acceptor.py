@@ -1,27 +1,30 @@
 """A listening socket on the loop: each connection is accepted and opened in one step.
 
 In one step, so that a drain cannot fall between the two and lose it. There is no task per connection: a new one costs
-`accept`, an object, and mostly its first `recv`. When the process has no descriptor left, accepting pauses with one
+`accept`, an object, and mostly its first `recv`. When the process has no descriptor left, accepting pauses with a
 warning and resumes by itself; it never spins.
 """
 
-import errno
 import logging
 import socket
 import sys
 from typing import cast
 
 from ..codec.errors import ProtocolError
-from .http import Address, HttpConnection
-from .service import Service
+from .http import HttpConnection
+from .service import Address, Service
 
 BATCH = 64
 """Connections accepted in one turn of the loop at most, so that those that are open get their turn."""
 
 PAUSE = 0.5
-"""Seconds without accepting after the system ran out of descriptors or memory."""
+"""Seconds without accepting after the system refused: mostly it has no descriptors or memory left."""
 
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+WARN_EVERY = 60.0
+"""Seconds between two warnings of it."""
+
+FLOOD = 2.0
+"""A client too many is told so; but this many times the limit are not even worth an answer."""
 
 _log = logging.getLogger("penstock.error")
 
@@ -33,6 +36,7 @@ class Acceptor:
         self._service = service
         self._socket = sock
         self._is_started = False
+        self._next_warning = 0.0
         self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         # A socket bound to every address knows only afterwards which one was called.
         name = sock.getsockname()
@@ -64,34 +68,58 @@ class Acceptor:
         """Accept one connection and open it; False when none waits."""
         try:
             sock, address = self._socket.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+        except BlockingIOError:
             return False
+        except ConnectionAbortedError:
+            # The client has left again.
+            return True
         except OSError as error:
-            if error.errno not in _EXHAUSTED:
-                raise
             self._pause(error)
             return False
+        try:
+            connection = self._connect(sock, cast(Address, address[:2]) if self._is_tcp else None)
+        except OSError:
+            # The client is gone, which some systems tell only here.
+            sock.close()
+            return True
+        try:
+            self._admit(connection)
+        except OSError as error:
+            # The loop can watch no more sockets.
+            connection.close()
+            self._pause(error)
+            return False
+        return True
+
+    def _connect(self, sock: socket.socket, client: Address | None) -> HttpConnection:
         sock.setblocking(False)
         if sys.platform == "win32" and self._is_tcp:
             # Elsewhere inherited from the listening socket.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = cast(Address, address[:2]) if self._is_tcp else None
-        service = self._service
-        connection = HttpConnection(service, sock, client, self._server or sock.getsockname()[:2])
-        limit = service.settings.limit_connections
-        if limit is not None and len(service.connections) >= limit:
-            connection.turn_away(ProtocolError(503, "too many connections are open", "RFC 9110 15.6.4"))
-        else:
-            connection.open()
-        return True
+        return HttpConnection(self._service, sock, client, self._server or sock.getsockname()[:2])
+
+    def _admit(self, connection: HttpConnection) -> None:
+        """Open a connection, unless a limit is reached."""
+        for share, reason in self._service.crowding(connection.client):
+            if share >= FLOOD:
+                connection.channel.close()
+                return
+            if share >= 1.0:
+                connection.turn_away(ProtocolError(503, reason, "RFC 9110 15.6.4"))
+                return
+        connection.open()
 
     def _pause(self, error: OSError) -> None:
-        """Out of descriptors or memory: the backlog holds the others for a moment."""
+        """The system refuses: the backlog holds the others for a moment."""
+        loop = self._service.loop
+        if loop.time() >= self._next_warning:
+            self._next_warning = loop.time() + WARN_EVERY
+            hint = "Raise the limit of open files (ulimit -n) or set --limit-connections."
+            _log.warning("Accepting pauses: %s. %s", error.strerror or error, hint)
         if self._is_started:
-            _log.warning("Accepting pauses: %s. Raise the limit of open files (ulimit -n) or set --limit-connections.", error.strerror)
             self._is_started = False
-            self._service.loop.remove_reader(self._socket.fileno())
-            self._service.loop.call_later(PAUSE, self._resume)
+            loop.remove_reader(self._socket.fileno())
+            loop.call_later(PAUSE, self._resume)
 
     def _resume(self) -> None:
         if not self._service.is_draining:

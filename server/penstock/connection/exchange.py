@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..codec.errors import ResponseError as ResponseError
 from ..codec.events import RequestHead
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Exchange:
     """Octets of body the app gave."""
     received = 0
     """Octets of body that came."""
+    waited = 0.0
+    """Seconds the app has waited for them."""
     is_gone = False
     """The client is gone: no answer can reach it."""
     is_answered = False
@@ -74,17 +77,21 @@ class Exchange:
             octets = b"" if not pieces else pieces[0] if len(pieces) == 1 else b"".join(pieces)
             self._pieces = None
             self._waiting = 0
-            if self.is_body_complete:
-                self._is_body_taken = True
-            else:
+            has_more = not self.is_body_complete
+            if has_more:
                 self.connection.resume_body()
-            return octets, not self.is_body_complete
-        self.connection.confirm_continue()
+            else:
+                self._is_body_taken = True
+            return octets, has_more
+        self.connection.want_body(self)
         return None
 
     async def wait_readable(self) -> None:
         """Wait until `take` or `is_over` may say something new."""
-        await self._wait()
+        try:
+            await self._wait()
+        finally:
+            self.connection.stop_clock(self)
 
     @property
     def is_hungry(self) -> bool:
@@ -115,18 +122,19 @@ class Exchange:
 
     def write(self, octets: bytes, is_last: bool) -> None:
         """Send a piece of the body. ClientDisconnected when nobody is there; ResponseError when it does not fit."""
-        connection = self.connection
         if self.is_gone:
             raise ClientDisconnected("the client is gone")
-        parts = connection.codec.encode_body(octets, is_last)
-        self.sent += len(octets)
+        connection = self.connection
         channel = connection.channel
-        channel.write(parts)
+        channel.write(connection.codec.encode_body(octets, is_last))
+        self.sent += len(octets)
         if channel.is_broken:
-            connection.lose()
+            connection.close()
             raise ClientDisconnected("the client is gone")
         if is_last:
             self.is_answered = True
+            if self._waiters is not None:
+                self.wake()
             connection.end_answer(self)
 
     @property
@@ -153,13 +161,16 @@ class Exchange:
 
     def cut(self) -> None:
         """The response cannot be completed: end the connection so that the client notices."""
-        if not self.is_answered:
+        if not self.is_answered and not self.is_gone:
             self.connection.cut()
 
     def end(self) -> None:
         """The app is done with this exchange, in whatever way."""
-        self.connection.service.end(self)
         self.task = None
+        service = self.connection.service
+        service.running.discard(self)
+        if service.is_draining:
+            service.notice_idle()
 
     # ── the connection's part ──
 

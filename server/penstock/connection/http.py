@@ -1,83 +1,50 @@
-"""An HTTP/1.1 connection: a codec on a channel, and the life of both.
+"""An HTTP/1.1 connection: a codec on a channel, and requests answered one after another.
 
 Readiness drives it: the loop says "readable", and in that very turn the octets are read, the head is parsed and the
 app is started, with no task or future between them. Requests are answered in order, one at a time; the octets of
-later ones wait in a bounded buffer.
-
-    state      what it waits for                      limit                      ends in
-    IDLE       the first octet of a request           first byte, keep-alive     HEAD, RUNNING, CLOSED
-    HEAD       the rest of a request's head           head                       RUNNING, LINGERING
-    RUNNING    the app, the body, the client taking   body, write                IDLE, FLUSHING, CLOSED
-    FLUSHING   the client taking the last answer      write                      LINGERING, CLOSED
-    LINGERING  the client's end (FIN), discarding     linger                     CLOSED
-    CLOSED     nothing
-
-Closing never loses an answer: unread octets in the kernel at `close` make it send RST, which can eat what the client
-has not read yet. So FIN goes first, what still comes is discarded for a moment, and then the socket is closed.
+later ones wait in a bounded buffer. `states.py` says what a connection can be waiting for, `life.py` how it ends.
 """
 
 import asyncio
 import socket
 import sys
-from collections.abc import Coroutine
-from enum import Enum
+from functools import partial
 
 from ..codec.errors import ProtocolError
-from ..codec.events import BodyData, BodyEnd, RequestHead
-from ..codec.http1 import MAX_SKIPPED_BODY, Http1Codec
-from .channel import HIGH_WATER, NEVER, Channel
+from ..codec.events import BodyData, BodyEnd, Event, RequestHead
+from ..codec.http1 import MAX_SKIPPED_BODY
+from .channel import HIGH_WATER, NEVER
 from .exchange import Exchange
-from .service import Service
+from .life import Connection
+from .service import Address, Service
+from .states import State
 
 MAX_PIPELINED = 65536
 """Octets of later requests that are kept while one is running; above it reading stops."""
 
-LINGER_TIMEOUT = 2.0
-"""Seconds to wait for the client's end after ours."""
+_CLAUSE_413 = "RFC 9110 15.5.14"
 
-DRAIN_FIRST_BYTE = 1.0
-"""Seconds a connection that was never answered still gets for its first octet when the server drains."""
+# An app that never really waits is done when its eager task is made, without a turn of the loop; Python 3.11 has none.
+if sys.version_info >= (3, 12):
+    _start_task = partial(asyncio.Task, eager_start=True)
+else:
+    _start_task = asyncio.Task
 
-Address = tuple[str, int]
+_IDLE, _HEAD, _RUNNING, _SKIPPING = State.IDLE, State.HEAD, State.RUNNING, State.SKIPPING
 
-
-class State(Enum):
-    IDLE = "idle"
-    HEAD = "reading head"
-    RUNNING = "running"
-    FLUSHING = "flushing"
-    LINGERING = "lingering"
-    CLOSED = "closed"
+# Where the next thing to read is a request, or what stands before it.
+_BETWEEN = (_IDLE, _HEAD, _SKIPPING)
 
 
-_IDLE, _HEAD, _RUNNING, _FLUSHING, _LINGERING, _CLOSED = State
+class HttpConnection(Connection):
+    """One client's connection, read and answered as HTTP/1.1."""
 
-
-class HttpConnection:
-    """One client's connection. `client` and `server` are addresses as ASGI has them; `local` None asks the socket."""
-
-    __slots__ = (
-        "service", "channel", "codec", "state", "deadline", "exchange", "answered", "client", "server", "scheme",
-        "has_ended", "_skipped", "__weakref__",
-    )  # fmt: skip
+    __slots__ = ("_skipped", "_waits_since")
 
     def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
-        self.service = service
-        self.channel = Channel(sock, service.loop, self._on_readable, self._on_drained, service.settings.timeout_write)
-        self.codec = Http1Codec(service.limits)
-        self.state = _IDLE
-        self.deadline = NEVER
-        """When the present state has lasted too long; the sweep looks at it."""
-        self.exchange: Exchange | None = None
-        """The one that is running."""
-        self.answered = 0
-        """Responses completed on this connection."""
-        self.client = client
-        self.server = server
-        self.scheme = "http"
-        self.has_ended = False
-        """The client has sent its end (FIN): no more will come, what came is still answered."""
+        super().__init__(service, sock, client, server)
         self._skipped = 0
+        self._waits_since = NEVER
 
     def open(self) -> None:
         """Begin: register with the service and look at once, for a client mostly sends with its first packet."""
@@ -87,26 +54,24 @@ class HttpConnection:
         if service.is_draining:
             self.drain()
         self._on_readable()
-        if self.state is not _CLOSED and not self.has_ended:
+        if self.state is not State.CLOSED and not self.has_ended:
             self.channel.start_reading()
-
-    def turn_away(self, error: ProtocolError) -> None:
-        """Instead of `open`: answer at once that there is no room, whatever the client wants."""
-        self.service.add(self)
-        self.refuse(error)
 
     # ── what the loop says ──
 
     def _on_readable(self) -> None:
         octets = self.channel.read()
         if octets:
-            if self.state is _LINGERING:
+            exchange = self.exchange
+            if exchange is None:
+                # After the last answer what comes is discarded.
+                if self.state in _BETWEEN:
+                    self.codec.feed(octets)
+                    self._take_requests()
                 return
             self.codec.feed(octets)
-            if self.exchange is None:
-                self._take_requests()
-            elif not self.exchange.is_body_complete:
-                self._take_body(self.exchange)
+            if not exchange.is_body_complete:
+                self._take_body(exchange)
             elif self.codec.buffer.size > MAX_PIPELINED:
                 self.channel.stop_reading()
         elif octets is not None:
@@ -117,34 +82,36 @@ class HttpConnection:
         self.has_ended = True
         self.channel.stop_reading()
         exchange = self.exchange
-        if self.channel.is_broken or self.state in (_IDLE, _HEAD, _LINGERING):
-            self.lose()
-        elif exchange is not None and not exchange.is_body_complete:
-            self.lose()
-        elif exchange is not None:
+        if exchange is None:
+            self.finish()
+        elif self.channel.is_broken or not exchange.is_body_complete:
+            self.close()
+        else:
             # Perhaps it still listens: the answer is sent, but an app that only waits should not wait on.
             exchange.tell_to_leave()
 
     def _on_drained(self) -> None:
         """The client took what was queued, or most of it, or is gone."""
         if self.channel.is_broken:
-            self.lose()
-        elif self.state is _FLUSHING:
-            self._finish()
+            self.close()
         elif self.exchange is not None:
             self.exchange.wake()
-        else:
+        elif self.state in _BETWEEN:
             self._take_requests()
+        else:
+            self.finish()
 
     # ── requests ──
 
     def _take_requests(self) -> None:
         """Start what has come, one request after another, as long as each is answered at once."""
         channel, codec = self.channel, self.codec
-        while self.exchange is None and (self.state is _IDLE or self.state is _HEAD):
+        while self.state in _BETWEEN:
             if channel.queued > HIGH_WATER:
                 channel.uncork()
                 if channel.is_full:
+                    # A client that takes no answers gets no further ones.
+                    channel.stop_reading()
                     break
             try:
                 event = codec.next_event() if codec.buffer.size else None
@@ -156,20 +123,29 @@ class HttpConnection:
                     channel.cork()
                 self._run(event)
             elif event is None:
-                self._await_request()
+                if codec.buffer.size or self.has_ended or not channel.is_reading:
+                    self._await_request()
                 break
-            elif type(event) is BodyData:
+            else:
                 self._skip(event)
         if channel.is_corked:
-            channel.uncork()
+            self._uncork()
+
+    def _uncork(self) -> None:
+        """Send the answers that were gathered."""
+        self.channel.uncork()
+        if self.channel.is_broken:
+            self.close()
+        elif self.exchange is not None:
+            # It may have filled the channel while nothing left it.
+            self.exchange.wake()
 
     def _await_request(self) -> None:
         """Nothing more to start: wait for the next octets, or for the rest of a head."""
         if self.has_ended:
-            self.lose()
+            self.finish()
             return
-        if not self.channel.is_reading:
-            self.channel.start_reading()
+        self.channel.start_reading()
         if self.state is _IDLE and self.codec.buffer.size:
             self.state = _HEAD
             self.deadline = self.service.loop.time() + self.service.settings.timeout_head
@@ -181,17 +157,17 @@ class HttpConnection:
         self.exchange = exchange
         self.state = _RUNNING
         self.deadline = NEVER
-        if head.body_length:
-            limit = service.settings.limit_body
-            if limit is not None and head.body_length > limit:
-                self.refuse(ProtocolError(413, f"a body over {limit} octets", "RFC 9110 15.5.14"))
-                return
-            self._take_body(exchange)
-        if service.settings.limit_concurrency is not None and len(service.running) >= service.settings.limit_concurrency:
+        most = service.settings.limit_concurrency
+        if most is not None and len(service.running) >= most:
             self.refuse(ProtocolError(503, "too many requests are running", "RFC 9110 15.6.4"))
             return
+        if head.body_length:
+            self._waits_since = NEVER
+            self._take_body(exchange)
+            if self.exchange is None:
+                return
         service.running.add(exchange)
-        task = _start_task(service.serve(exchange), service.loop)
+        task = _start_task(service.serve(exchange), loop=service.loop)
         if exchange in service.running:
             exchange.task = task
 
@@ -203,9 +179,9 @@ class HttpConnection:
         if service.on_answered is not None:
             service.on_answered(exchange)
         if self.codec.wants_close:
-            self._finish()
+            self.finish()
             return
-        self.state = _IDLE
+        self.state = _IDLE if exchange.is_body_complete else _SKIPPING
         self._skipped = 0
         self.deadline = service.loop.time() + service.settings.timeout_keep_alive
         # Within `_run` its caller goes on with what has come; later, somebody must.
@@ -216,134 +192,64 @@ class HttpConnection:
 
     def _take_body(self, exchange: Exchange) -> None:
         """Hand what came of the body to the exchange, and stop reading when it has enough."""
+        limit = self.service.settings.limit_body
+        before = exchange.received
         try:
-            while exchange.is_hungry:
-                event = self.codec.next_event()
+            while True:
+                if limit is not None and max(exchange.received, exchange.head.body_length) > limit:
+                    raise ProtocolError(413, f"a body over {limit} octets", _CLAUSE_413)
+                event = self.codec.next_event() if exchange.is_hungry else None
                 if type(event) is BodyData:
                     exchange.feed(event.octets)
                 elif type(event) is BodyEnd:
                     exchange.feed_end()
-                    self.deadline = NEVER
-                    return
                 else:
                     break
-            limit = self.service.settings.limit_body
-            if limit is not None and exchange.received > limit:
-                raise ProtocolError(413, f"a body over {limit} octets", "RFC 9110 15.5.14")
         except ProtocolError as error:
             self.refuse(error)
             return
-        if exchange.is_hungry:
-            self.deadline = self.service.loop.time() + self.service.settings.timeout_body
-        else:
-            # The app is to blame for this pause: the client's time does not run.
-            self.deadline = NEVER
+        if exchange.is_body_complete or exchange.received != before:
+            self.stop_clock(exchange)
+        if not exchange.is_hungry:
             self.channel.stop_reading()
 
     def resume_body(self) -> None:
         """The app took what there was: read on."""
-        if self.exchange is not None and not self.channel.is_reading and not self.has_ended:
-            self._take_body(self.exchange)
-            if self.exchange is not None and self.exchange.is_hungry and not self.channel.is_broken:
+        exchange = self.exchange
+        if exchange is not None and not self.channel.is_reading:
+            self._take_body(exchange)
+            if self.exchange is exchange and exchange.is_hungry:
                 self.channel.start_reading()
 
-    def confirm_continue(self) -> None:
-        """The app wants the body: let a client that waits for it send (RFC 9110 10.1.1)."""
+    def want_body(self, exchange: Exchange) -> None:
+        """The app waits for more of the body. A client that waits for 100 Continue may send (RFC 9110 10.1.1).
+
+        Only from here does the client's time run: not while the app does something else. It may be silent for
+        `timeout_body`, and be behind `min_body_rate` by as much.
+        """
         interim = self.codec.confirm_continue()
         if interim:
             self.channel.write([interim])
+        settings = self.service.settings
+        patience = settings.timeout_body
+        if settings.min_body_rate:
+            patience += min(0.0, exchange.received / settings.min_body_rate - exchange.waited)
+        self._waits_since = self.service.loop.time()
+        self.deadline = self._waits_since + patience
 
-    def _skip(self, piece: BodyData) -> None:
+    def stop_clock(self, exchange: Exchange) -> None:
+        """The app waits no longer."""
+        if self._waits_since is not NEVER:
+            exchange.waited += self.service.loop.time() - self._waits_since
+            self._waits_since = NEVER
+            self.deadline = NEVER
+
+    def _skip(self, piece: Event) -> None:
         """Discard the body of a request that was answered without it, up to a limit."""
-        self._skipped += len(piece.octets)
-        if self._skipped > MAX_SKIPPED_BODY:
-            self._finish()
-
-    # ── the end ──
-
-    def refuse(self, error: ProtocolError) -> None:
-        """The peer broke the protocol: say so if an answer is still possible, log it, and close."""
-        exchange, self.exchange = self.exchange, None
-        if self.service.on_refused is not None:
-            self.service.on_refused(self, error)
-        if exchange is not None:
-            exchange.lose()
-        if self.codec.is_response_begun:
-            self.close()
-            return
-        self.channel.write([self.codec.encode_refusal(error.status, error.reason, self.service.defaults)])
-        self._finish()
-
-    def _finish(self) -> None:
-        """The last answer was given: let the client take it, then close."""
-        channel = self.channel
-        if channel.queued:
-            channel.uncork()
-        if channel.is_broken:
-            self.lose()
-        elif channel.queued:
-            self.state = _FLUSHING
-            self.deadline = NEVER
-        elif self.has_ended or self.codec.is_quiet:
-            self.close()
+        if type(piece) is BodyData:
+            self._skipped += len(piece.octets)
+            if self._skipped > MAX_SKIPPED_BODY:
+                self.finish()
         else:
-            channel.finish()
-            self.state = _LINGERING
-            self.deadline = self.service.loop.time() + LINGER_TIMEOUT
-            channel.start_reading()
-
-    def cut(self) -> None:
-        """A response cannot be completed: end so that the client cannot take it for whole."""
-        if self.exchange is not None:
-            self.exchange.lose()
-        self.channel.reset()
-        self.close()
-
-    def lose(self) -> None:
-        """The client is gone."""
-        if self.exchange is not None:
-            self.exchange.lose()
-        self.close()
-
-    def close(self) -> None:
-        """Let go of everything. Safe to call again."""
-        if self.state is not _CLOSED:
-            self.state = _CLOSED
-            self.deadline = NEVER
-            self.exchange = None
-            self.channel.close()
-            self.service.discard(self)
-
-    def drain(self) -> None:
-        """The server stops: end as soon as what was begun is finished. A connection never answered is owed one."""
-        self.codec.wants_close = True
-        if self.state is _IDLE and self.answered:
-            self.close()
-        elif self.state is _IDLE:
-            self.deadline = min(self.deadline, self.service.loop.time() + DRAIN_FIRST_BYTE)
-        elif self.exchange is not None:
-            self.exchange.tell_to_leave()
-
-    def expire(self, now: float) -> None:
-        """A limit has passed: 408 where the client can still be told (RFC 9110 15.5.9), else the end."""
-        if self.channel.stalls_at <= now:
-            self.lose()
-        elif self.state is _HEAD:
-            self.refuse(ProtocolError(408, "the request's head took too long", "RFC 9110 15.5.9"))
-        elif self.state is _RUNNING:
-            self.refuse(ProtocolError(408, "the request's body took too long", "RFC 9110 15.5.9"))
-        else:
-            self.close()
-
-
-if sys.version_info >= (3, 12):
-
-    def _start_task(answer: Coroutine[None, None, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-        """Run the app at once: one that never really waits is done when this returns, without a turn of the loop."""
-        return asyncio.Task(answer, loop=loop, eager_start=True)
-
-else:
-
-    def _start_task(answer: Coroutine[None, None, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-        """Run the app in the next turn."""
-        return loop.create_task(answer)
+            self.state = _IDLE
+            self.deadline = self.service.loop.time() + self.service.settings.timeout_keep_alive

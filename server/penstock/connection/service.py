@@ -11,18 +11,19 @@ from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from ..codec.errors import ProtocolError
 from ..codec.http1 import Limits
 from ..codec.response import Defaults
 from ..settings import Settings
 from .exchange import Exchange
+from .refusals import Refusals
 
 if TYPE_CHECKING:
-    from .http import HttpConnection
+    from .life import Connection
 
 SWEEP_INTERVAL = 0.5
 """Seconds between two looks at the deadlines; a limit is exceeded by this much at most."""
 
+Address = tuple[str, int]
 Serve = Callable[[Exchange], Coroutine[None, None, None]]
 
 
@@ -36,18 +37,17 @@ class Service:
         serve: Serve,
         *,
         on_answered: Callable[[Exchange], None] | None = None,
-        on_refused: Callable[["HttpConnection", ProtocolError], None] | None = None,
     ) -> None:
         self.settings = settings
         self.loop = loop
         self.serve = serve
         """Makes the coroutine that answers an exchange."""
         self.on_answered = on_answered
-        """Called at the end of each response, when somebody wants to know (the access log)."""
-        self.on_refused = on_refused
-        """Called with each request that broke the protocol."""
+        """Called at the end of each response, whole or cut, when somebody wants to know (the access log)."""
+        self.refusals = Refusals()
         self.limits = Limits(settings.limit_head, settings.limit_fields)
-        self.connections: set["HttpConnection"] = set()
+        self.connections: set["Connection"] = set()
+        self._clients: dict[str, int] | None = None if settings.limit_connections_per_client is None else {}
         self.running: set[Exchange] = set()
         """Exchanges whose app has not ended, answered or not. It keeps their tasks alive: asyncio does not."""
         self.is_draining = False
@@ -58,23 +58,35 @@ class Service:
         """The field lines every response gets: Date and Server, as the settings have it."""
         self._renew_date()
 
-    def add(self, connection: "HttpConnection") -> None:
+    def add(self, connection: "Connection") -> None:
         """A connection was opened."""
         self.connections.add(connection)
+        if self._clients is not None and connection.client is not None:
+            host = connection.client[0]
+            self._clients[host] = self._clients.get(host, 0) + 1
         if self._sweeper is None:
             self._renew_date()
             self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
 
-    def discard(self, connection: "HttpConnection") -> None:
+    def discard(self, connection: "Connection") -> None:
         """A connection was closed."""
         self.connections.discard(connection)
-        self._notice_idle()
+        if self._clients is not None and connection.client is not None:
+            host = connection.client[0]
+            self._clients[host] -= 1
+            if not self._clients[host]:
+                del self._clients[host]
+        self.notice_idle()
 
-    def end(self, exchange: Exchange) -> None:
-        """An exchange's app has ended."""
-        self.running.discard(exchange)
-        if self._idle is not None:
-            self._notice_idle()
+    def crowding(self, client: Address | None) -> list[tuple[float, str]]:
+        """How much of its room each limit of connections has given away, and what to say when that is all (1.0)."""
+        settings, found = self.settings, []
+        if settings.limit_connections is not None:
+            found.append((len(self.connections) / settings.limit_connections, "too many connections are open"))
+        if settings.limit_connections_per_client is not None and self._clients is not None and client is not None:
+            share = self._clients.get(client[0], 0) / settings.limit_connections_per_client
+            found.append((share, "too many connections of this client are open"))
+        return found
 
     async def drain(self) -> None:
         """Finish what is open and take nothing new; returns when no connection and no app is left."""
@@ -82,20 +94,23 @@ class Service:
         self._idle = self.loop.create_future()
         for connection in list(self.connections):
             connection.drain()
-        self._notice_idle()
+        self.notice_idle()
         await self._idle
 
-    def _notice_idle(self) -> None:
+    def notice_idle(self) -> None:
+        """A connection or an app has ended: perhaps it was the last."""
         if self._idle is not None and not self._idle.done() and not self.connections and not self.running:
             self._idle.set_result(None)
 
     def _sweep(self) -> None:
         """Twice a second: renew the date, let every overdue connection act."""
         self._sweeper = None
+        now = self.loop.time()
+        self.refusals.settle(now)
         if not self.connections:
+            self.refusals.flush()
             return
         self._renew_date()
-        now = self.loop.time()
         overdue = [each for each in self.connections if each.deadline <= now or each.channel.stalls_at <= now]
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         for connection in overdue:

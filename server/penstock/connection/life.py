@@ -1,0 +1,159 @@
+"""The life of a connection: what it holds, and every way it ends.
+
+Closing never loses an answer: unread octets in the kernel at `close` make it send RST, which can eat what the client
+has not read yet. So what is queued goes first, then FIN; what still comes is discarded for a moment, and then the
+socket is closed. Only an answer that cannot be completed ends with RST on purpose: the client must not take it for
+whole. `states.py` has the states and moves; how requests are read and answered is `http.py`'s.
+"""
+
+import logging
+import socket
+
+from ..codec.errors import ProtocolError
+from ..codec.http1 import Http1Codec
+from .channel import NEVER, Channel
+from .exchange import Exchange
+from .service import Address, Service
+from .states import State
+
+LINGER_TIMEOUT = 2.0
+"""Seconds to wait for the client's end after ours."""
+
+DRAIN_FIRST_BYTE = 1.0
+"""Seconds a connection that was never answered still gets for its first octet when the server drains."""
+
+_CLAUSE_408 = "RFC 9110 15.5.9"
+
+_log = logging.getLogger("penstock.error")
+
+# Looking a member up in its class costs a microsecond's tenth each time.
+_IDLE, _HEAD, _RUNNING, _SKIPPING, _FLUSHING, _LINGERING, _CLOSED = State
+
+
+class Connection:
+    """One client's connection. `client` and `server` are addresses as ASGI has them."""
+
+    __slots__ = (
+        "service", "channel", "codec", "state", "deadline", "exchange", "answered", "client", "server", "scheme",
+        "has_ended", "__weakref__",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
+        self.service = service
+        self.channel = Channel(sock, service.loop, self._on_readable, self._on_drained, service.settings.timeout_write)
+        self.codec = Http1Codec(service.limits)
+        self.state = _IDLE
+        self.deadline = NEVER
+        """When the present state has lasted too long; the sweep looks at it."""
+        self.exchange: Exchange | None = None
+        """The one that is running."""
+        self.answered = 0
+        """Responses completed on this connection."""
+        self.client = client
+        self.server = server
+        self.scheme = "http"
+        self.has_ended = False
+        """The client has sent its end (FIN): no more will come, what came is still answered."""
+
+    def __str__(self) -> str:
+        return f"{self.client[0]}:{self.client[1]}" if self.client is not None else "a local client"
+
+    def _on_readable(self) -> None:
+        """The loop says that there is something to read."""
+        raise NotImplementedError
+
+    def _on_drained(self) -> None:
+        """The client took what was queued, or most of it, or is gone."""
+        raise NotImplementedError
+
+    def turn_away(self, error: ProtocolError) -> None:
+        """Instead of opening: answer at once that there is no room, whatever the client wants."""
+        self.service.add(self)
+        self.refuse(error)
+
+    def refuse(self, error: ProtocolError) -> None:
+        """The peer broke a rule or a limit: say so if an answer is still possible, log it, and close."""
+        exchange = self.exchange
+        self.service.refusals.note(str(self), error, self.service.loop.time())
+        if self.codec.is_response_begun:
+            # A response that is not whole must not look so; one that is whole is not lost.
+            if exchange is None:
+                self.finish()
+            else:
+                self.cut()
+            return
+        if exchange is not None:
+            self.exchange = None
+            exchange.lose()
+        self.channel.write([self.codec.encode_refusal(error.status, error.reason, self.service.defaults)])
+        self.finish()
+
+    def finish(self) -> None:
+        """The last answer was given: let the client take it, then close."""
+        channel = self.channel
+        if channel.queued:
+            channel.uncork()
+        if channel.is_broken:
+            self.close()
+        elif channel.queued:
+            self.state = _FLUSHING
+            self.deadline = NEVER
+        elif self.has_ended or self.codec.is_quiet:
+            self.close()
+        else:
+            channel.finish()
+            self.state = _LINGERING
+            self.deadline = self.service.loop.time() + LINGER_TIMEOUT
+            channel.start_reading()
+
+    def cut(self) -> None:
+        """A response cannot be completed: end so that the client cannot take it for whole."""
+        self.channel.reset()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything; for a running exchange its client is gone. Safe to call again."""
+        if self.state is _CLOSED:
+            return
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.lose()
+            if self.codec.is_response_begun and self.service.on_answered is not None:
+                self.service.on_answered(exchange)
+        self.state = _CLOSED
+        self.deadline = NEVER
+        self.channel.close()
+        self.service.discard(self)
+
+    def expire(self, now: float) -> None:
+        """A limit has passed: 408 where the client can still be told (RFC 9110 15.5.9), else the end."""
+        if self.channel.stalls_at <= now:
+            _log.debug("Cut %s: it took nothing of its answer for %g s", self, self.service.settings.timeout_write)
+            self.cut()
+        elif self.state is _HEAD:
+            self.refuse(ProtocolError(408, "the request's head took too long", _CLAUSE_408))
+        elif self.state is _RUNNING:
+            self.refuse(ProtocolError(408, "the request's body took too long", _CLAUSE_408))
+        elif self.state is _IDLE and self.channel.queued:
+            # It still takes its last answer: no silence of its own.
+            self.deadline = now + self.service.settings.timeout_keep_alive
+        elif self.state is _SKIPPING:
+            self.finish()
+        else:
+            _log.debug("Closed %s: %s for too long", self, self.state.value)
+            self.close()
+
+    def drain(self) -> None:
+        """The server stops: end as soon as what was begun is finished. A connection never answered is owed one."""
+        self.codec.wants_close = True
+        if self.state is _IDLE and self.answered:
+            # A request that has come already is answered; a client that sends one later sees the end and tries again.
+            self._on_readable()
+        if self.exchange is not None:
+            self.exchange.tell_to_leave()
+        elif self.state is _IDLE and not self.answered:
+            self.deadline = min(self.deadline, self.service.loop.time() + DRAIN_FIRST_BYTE)
+        elif self.state is _SKIPPING or (self.state is _IDLE and self.channel.queued):
+            self.finish()
+        elif self.state is _IDLE:
+            self.close()

@@ -1,0 +1,46 @@
+"""The states of a connection, and every move between them that there is.
+
+    state      what it waits for                      limit
+    IDLE       the first octet of a request           first byte, keep-alive
+    HEAD       the rest of a request's head           head
+    RUNNING    the app, the body, the client taking   body, minimum body rate, write
+    SKIPPING   the rest of a body nobody read         keep-alive
+    FLUSHING   the client taking the last answer      write
+    LINGERING  the client's end (FIN), discarding     linger
+    CLOSED     nothing
+
+The table is what the diagram in docs/http.md is drawn from. Looking moves up would cost each request half a
+microsecond, so the connection does not: the tests watch it, and a move that is not here fails them.
+"""
+
+from enum import Enum
+
+
+class State(Enum):
+    """What a connection waits for."""
+
+    IDLE = "idle"
+    HEAD = "reading head"
+    RUNNING = "running"
+    SKIPPING = "skipping a body"
+    FLUSHING = "flushing"
+    LINGERING = "lingering"
+    CLOSED = "closed"
+
+
+# What ends a connection in any state: the client left, a limit passed, the server gives up on it.
+_END = {State.CLOSED: "the client is gone, or a limit has passed"}
+_LAST_ANSWER = {
+    State.FLUSHING: "the last answer is not all taken",
+    State.LINGERING: "the last answer was given: FIN",
+}
+
+MOVES: dict[State, dict[State, str]] = {
+    State.IDLE: {State.HEAD: "some of a head", State.RUNNING: "a head", **_LAST_ANSWER, **_END},
+    State.HEAD: {State.RUNNING: "the rest of the head", **_LAST_ANSWER, **_END},
+    State.RUNNING: {State.IDLE: "the answer", State.SKIPPING: "the answer, before the body's end", **_LAST_ANSWER, **_END},
+    State.SKIPPING: {State.IDLE: "the body's end", **_LAST_ANSWER, **_END},
+    State.FLUSHING: {State.LINGERING: "all is taken: FIN", **_END},
+    State.LINGERING: _END,
+    State.CLOSED: {},
+}
