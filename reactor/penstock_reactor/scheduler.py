@@ -18,6 +18,7 @@ their methods. A turn with one callback costs 1.1 microseconds, half of it the s
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from . import debugging, reports
 from .handles import ReadyQueue
@@ -59,8 +60,9 @@ class Scheduler:
             self.run_ready(earlier)
 
         # A callback may empty a later watch, so look at each one at the moment of its call.
+        key: Any
         for key, mask in events:
-            watch = key.data
+            watch: Any = key.data
             try:
                 if mask & READ and (callback := watch.reader) is not None:
                     callback()
@@ -70,6 +72,8 @@ class Scheduler:
                 raise
             except BaseException as error:
                 reports.watch_failed(self._loop, callback, error)
+            # An exception that somebody keeps keeps this frame, and this frame must not keep the callback.
+            key = watch = callback = None
 
         if heap:
             timers.move_due(self._loop.time() + self._resolution, ready)
@@ -97,9 +101,13 @@ class Scheduler:
                     raise
                 except BaseException as error:
                     reports.handle_failed(self._loop, handle, callback, args, error)
+        # An exception's traceback leads here by way of its frames, and a handle may lead to the exception: break the circle.
+        handle = callback = args = None
 
     def _run_ready_watched(self, count: int) -> None:
         for _ in range(count):
             handle = self.ready.popleft()
             if not handle.cancelled():
                 debugging.run_handle(self._loop, handle)
+        handle = None
+        handle = None

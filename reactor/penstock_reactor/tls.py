@@ -7,7 +7,6 @@ SSLContext: a server that renews its certificates must be able to drop the old o
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from typing import Any
@@ -49,10 +48,10 @@ def options(
 
 async def open_secure(loop: ReactorLoop, sock: socket.socket, protocol: Any, tls: TlsOptions) -> SSLTransport:
     """A transport on a connected socket, once the handshake has succeeded."""
-    waiter = loop.create_future()
-    secure = SSLTransport(loop, protocol, tls, waiter)
+    secure = SSLTransport(loop, protocol, tls, is_awaited=True)
     SocketTransport(loop, sock, secure).start()
-    return await _shaken(secure, waiter)
+    await secure.wait_shaken()
+    return secure
 
 
 def accept_secure(
@@ -82,22 +81,9 @@ async def start_tls(
     tls = options(sslcontext, server_side, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     if transport.is_closing():
         raise ConnectionResetError("TLS cannot start on a transport that is closing")
-    waiter = loop.create_future()
-    secure = SSLTransport(loop, protocol, tls, waiter, is_told=True)
-    del tls, sslcontext
+    secure = SSLTransport(loop, protocol, tls, is_awaited=True, is_told=True)
     transport.set_protocol(secure)
     secure.connection_made(transport)
     transport.resume_reading()
-    return await _shaken(secure, waiter)
-
-
-async def _shaken(secure: SSLTransport, waiter: asyncio.Future[None]) -> SSLTransport:
-    try:
-        await waiter
-    except BaseException:
-        secure.abort()
-        raise
-    finally:
-        # The exception knows this frame, so the frame must not know the future that knows the exception.
-        del waiter
+    await secure.wait_shaken()
     return secure

@@ -114,14 +114,15 @@ class TlsEngine:
         return True
 
     def say_goodbye(self) -> bool:
-        """Put a close_notify out; True when the peer's has come already."""
+        """Put a close_notify out and drop what is unread; True when nothing more is to be expected from the peer."""
+        if self.has_input:
+            self.read()  # over unread data OpenSSL says goodbye too, but then refuses to read the peer's
         try:
             self._tls.unwrap()
         except ssl.SSLWantReadError:
             return False
-        except ssl.SSLError:
-            # Bytes came before the peer's goodbye: read on, for it may follow.
-            return False
+        except ssl.SSLError as exc:
+            self._end(exc)
         return True
 
     def _read_on(self, first: bytes) -> bytes:

@@ -28,7 +28,7 @@ SKIP_BYTES = 256 * 1024
 class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
     """A TLS connection; begins its handshake when the transport below calls `connection_made`.
 
-    `waiter` gets the outcome of the handshake. `is_told`: the protocol knows of the connection already (start_tls).
+    `is_awaited`: somebody will call `wait_shaken`. `is_told`: the protocol knows of the connection already (start_tls).
     """
 
     _start_tls_compatible = True
@@ -39,8 +39,8 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
         loop: ReactorLoop,
         protocol: Any,
         tls: TlsOptions,
-        waiter: asyncio.Future[None] | None = None,
         *,
+        is_awaited: bool = False,
         is_told: bool = False,
         server: Any = None,
     ) -> None:
@@ -48,7 +48,7 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
         self._loop = loop
         self._engine = TlsEngine(tls)
         self._timeouts = tls.handshake_timeout, tls.shutdown_timeout
-        self._waiter = waiter
+        self._waiter: asyncio.Future[None] | None = loop.create_future() if is_awaited else None
         self._is_told = is_told
         self._server = server
         self._phase = Phase.HANDSHAKE
@@ -190,6 +190,7 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
     def _on_handshake_done(self) -> None:
         self._stop_timer()
         self._phase = OPEN
+        self._wake_waiter(None)
         if not self._is_told:
             self._is_told = True
             try:
@@ -198,7 +199,6 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
                 raise
             except BaseException as exc:
                 self._fail(exc, "Fatal error: protocol.connection_made() call failed.")
-        self._wake_waiter(None)
         # What came in the same packet; the protocol may have paused or closed by now.
         if self._phase is OPEN and self._engine.has_input:
             self._deliver()
@@ -208,8 +208,20 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
         text = f"SSL handshake is taking longer than {seconds} seconds: aborting the connection"
         self._fail(ConnectionAbortedError(text), "SSL handshake failed")
 
+    async def wait_shaken(self) -> None:
+        """Wait for the end of the handshake, and raise what it failed with; being cancelled cuts the connection."""
+        try:
+            if self._waiter is not None:
+                await self._waiter
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            # The exception knows this frame, so nothing here may know the future that knows the exception.
+            self._waiter = None
+
     def _wake_waiter(self, exc: BaseException | None) -> None:
-        waiter, self._waiter = self._waiter, None
+        waiter = self._waiter
         if waiter is not None and not waiter.done():
             if exc is None:
                 waiter.set_result(None)
@@ -283,10 +295,8 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
         # A peer that has closed its side without a goodbye expects none.
         is_answered = self._has_read_end or self._engine.say_goodbye()
         self._send_output()
-        if is_answered or self._engine.is_over:
+        if is_answered:
             self._lower.close()
-        elif self._engine.has_input:
-            self._skip()
 
     def _skip(self) -> None:
         """After close(): take what the peer sends, look for its close_notify, and give nothing to anyone."""

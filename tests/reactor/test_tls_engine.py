@@ -88,13 +88,11 @@ def test_a_goodbye_is_said_over_unread_data(engines: Engines) -> None:
     assert not server.say_goodbye()
     move(server, client)
     assert client.read() == b"" and client.is_over
-    server.read()
-    assert not server.is_over
+    assert server.read() == b"" and not server.is_over
     client.encrypt(b"more")
     client.say_goodbye()
     move(client, server)
-    server.read()
-    assert server.is_over and server.failure is None
+    assert server.read() == b"more" and server.is_over and server.failure is None
 
 
 @pytest.mark.parametrize("before", [b"", b"good"])
