@@ -151,25 +151,25 @@ class _Valve(asyncio.Protocol):
         self._was_reading = transport.is_reading()
         self._was_paused = getattr(transport, "_told_to_pause", False)
         self._opened: asyncio.Future[None] | None = loop.create_future() if self._was_paused else None
+        self._failure: BaseException | None = None
         transport.pause_reading()
         transport.set_protocol(self)
 
     async def wait_open(self) -> None:
         """Wait until the transport takes more; ConnectionError when it has ended."""
-        if self._transport.is_closing():
-            raise ConnectionError("Connection closed by peer")
         if self._opened is not None:
             await self._opened
+        if self._transport.is_closing():
+            raise self._failure or ConnectionError("Connection is closed by peer")
 
     def remove(self) -> None:
         """Put the protocol back, and tell it what it has missed."""
-        if self._transport.get_protocol() is self:
-            self._transport.set_protocol(self._protocol)
+        if self._transport.get_protocol() is not self:
+            return  # the connection is lost, and the protocol has been told
+        self._transport.set_protocol(self._protocol)
         if self._was_reading:
             self._transport.resume_reading()
         is_paused = self._opened is not None
-        if self._opened is not None:
-            self._opened.cancel()
         if is_paused and not self._was_paused:
             self._protocol.pause_writing()
         elif self._was_paused and not is_paused:
@@ -188,6 +188,6 @@ class _Valve(asyncio.Protocol):
         raise RuntimeError("reading should be paused while a file is sent")
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(exc or ConnectionError("Connection is closed by peer"))
+        self._failure = exc
+        self.resume_writing()
         self._protocol.connection_lost(exc)
