@@ -9,6 +9,9 @@ from urllib.parse import unquote_to_bytes
 
 from ..connection.exchange import Exchange
 
+# As a number: `b"%" in octets` first tries whether b"%" is one, and raises and catches an error inside, in each request.
+_PERCENT = ord("%")
+
 Scope = dict[str, Any]
 
 
@@ -17,7 +20,7 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
     head = exchange.head
     connection = exchange.connection
     raw_path = head.path
-    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
+    path = (unquote_to_bytes(raw_path) if _PERCENT in raw_path else raw_path).decode("utf-8", "replace")
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},

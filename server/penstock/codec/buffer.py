@@ -63,7 +63,7 @@ class Buffer:
     def take_until(self, delimiter: bytes) -> bytes | None:
         """Take what stands before `delimiter`, and the delimiter with it; None until it has come."""
         start = self._position
-        found = self._octets.find(delimiter, max(start, self._searched))
+        found = self._octets.find(delimiter, self._searched)
         if found < 0:
             # The delimiter may be cut: look again at its length less one.
             self._searched = max(start, len(self._octets) - len(delimiter) + 1)

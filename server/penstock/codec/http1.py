@@ -30,6 +30,8 @@ from .response import STATUS_LINES, Defaults, encode_fields, encode_trailers
 from .states import Framing, HeadPart, Request, Response
 from .target import parse_request_line
 
+_WITHOUT_CONTENT = (204, 304)
+
 MAX_SKIPPED_BODY = 65536
 """A body the app did not read is skipped up to this many octets; beyond, closing is cheaper."""
 
@@ -59,7 +61,7 @@ class Http1Codec:
 
     __slots__ = (
         "wants_close", "buffer", "_limits", "_inspected", "_part", "_request", "_head_reader", "_head", "_reader",
-        "_response", "_status", "_fields", "_length", "_framing", "_left",
+        "_response", "_status", "_start", "_length", "_framing", "_left", "_is_ordinary",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -76,7 +78,9 @@ class Http1Codec:
         self._reader: LengthReader | ChunkedReader | None = None
         self._response = _NONE
         self._status = 0
-        self._fields = b""
+        self._start = b""
+        # Of the present request: HTTP/1.1, not HEAD, without a body, keeps the connection.
+        self._is_ordinary = False
         self._length: int | None = None
         self._framing = _NO_BODY
         self._left = 0
@@ -135,8 +139,10 @@ class Http1Codec:
             self._inspect(min(len(block), limit) + 4)
             raise
         self._part, self._inspected = _NOTHING, 0
+        self._is_ordinary = False
         if not head.body_length:
             self._request = _COMPLETE
+            self._is_ordinary = head.keeps_alive and head.version == "1.1" and head.method != "HEAD"
         elif head.body_length == CHUNKED:
             self._request = _BODY
             self._reader = ChunkedReader(limit, self._limits.fields)
@@ -187,11 +193,13 @@ class Http1Codec:
         """
         if self._response is not _NONE:
             raise ResponseError("the response has been started already")
-        if not isinstance(status, int) or not 200 <= status <= 999:
+        status_line = STATUS_LINES.get(status)
+        if status_line is None or status < 200:
             raise ResponseError(f"a final status is an int from 200 to 999, not {status!r}")
-        self._fields, self._length, wants_close = encode_fields(fields, defaults)
+        octets, self._length, wants_close = encode_fields(fields, defaults)
         if wants_close:
             self.wants_close = True
+        self._start = status_line + octets
         self._status = status
         self._response = _HELD
 
@@ -206,6 +214,8 @@ class Http1Codec:
         Raises ResponseError when the body does not fit the Content-Length that the app gave, with nothing encoded.
         """
         if self._response is _HELD:
+            if is_last and self._is_ordinary and not self.wants_close and self._status not in _WITHOUT_CONTENT:
+                return self._encode_whole(octets)
             start = self._encode_held_head(octets, is_last)
         elif self._response is _STARTED:
             start = b""
@@ -231,6 +241,17 @@ class Http1Codec:
         if len(octets) <= _JOIN_BELOW:
             return [start + octets + end] if end else [start + octets]
         return [part for part in (start, octets, end) if part]
+
+    def _encode_whole(self, octets: bytes) -> list[bytes]:
+        """An ordinary response in one piece, as nearly all are: deciding nothing saves a twelfth of a request's cost."""
+        size = len(octets)
+        if self._length is not None and self._length != size:
+            raise _misfit(size - self._length)
+        self._request = _HEAD
+        self._response = _NONE
+        self._head = None
+        start = self._start + b"content-length: %d\r\n\r\n" % size
+        return [start + octets] if size <= _JOIN_BELOW else [start, octets]
 
     def encode_last_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         """End a body in chunks with trailers; elsewhere they have no place and are left out (RFC 9112 7.1.2)."""
@@ -282,7 +303,7 @@ class Http1Codec:
         elif head is not None and head.version == "1.0":
             framing_line += b"connection: keep-alive\r\n"
         self._response = _STARTED
-        return STATUS_LINES[status] + self._fields + framing_line + b"\r\n"
+        return self._start + framing_line + b"\r\n"
 
     def _decide_close(self, head: RequestHead | None) -> None:
         """Whether the connection must end with this response (RFC 9112 9.3 and 9.6), beyond what was asked for."""
