@@ -1,5 +1,7 @@
 """The turn of the loop: what runs when, what stops it, and what is left for the next turn."""
 
+import asyncio
+import gc
 import os
 import socket
 import threading
@@ -334,3 +336,25 @@ def test_a_hundred_thousand_timers_mostly_cancelled_fire_right(loop: EventLoop) 
     turn(loop)
     assert fired == list(range(0, 100_000, 10))
     assert len(loop._timers) == 0
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_failed_task_is_gone_at_once_and_not_when_the_collector_comes(
+    loop: EventLoop, reports: Reports, debug: bool
+) -> None:
+    loop.set_debug(debug)
+
+    async def fail() -> None:
+        raise ValueError("nobody asks")
+
+    async def main() -> int:
+        loop.create_task(fail())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return len(reports)
+
+    gc.disable()
+    try:
+        assert loop.run_until_complete(main()) == 1
+    finally:
+        gc.enable()
