@@ -82,7 +82,10 @@ class HttpConnection(Connection):
         self.has_ended = True
         self.channel.stop_reading()
         exchange = self.exchange
-        if exchange is None:
+        if exchange is None and self.state in _BETWEEN and not self.channel.is_broken:
+            # Whole requests may wait here, to be taken in the next turn: they are answered yet.
+            self._take_requests()
+        elif exchange is None:
             self.finish()
         elif self.channel.is_broken or not exchange.is_body_complete:
             self.close()
@@ -114,7 +117,7 @@ class HttpConnection(Connection):
                     channel.stop_reading()
                     break
             try:
-                event = codec.next_event() if codec.buffer.size else None
+                event = codec.next_event() if codec.buffer.size or self.state is _SKIPPING else None
             except ProtocolError as error:
                 self.refuse(error)
                 break

@@ -1,0 +1,42 @@
+"""Connections without a server: see support/wire.py. Whatever a test does, no move between states may be unknown."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from penstock_reactor import EventLoop
+from support.hangs import bounded
+from support.wire import Serve, WatchedConnection, Wire, hello
+
+
+@pytest.fixture(autouse=True)
+def hangs_fail() -> Iterator[None]:
+    with bounded():
+        yield
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoop]:
+    """A new loop on which nothing may go wrong unseen."""
+    loop = EventLoop()
+    reports: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, report: reports.append(report))
+    yield loop
+    loop.close()
+    assert reports == []
+
+
+@pytest.fixture
+def wired(loop: EventLoop) -> Iterator[Callable[..., Wire]]:
+    """Makes connections, and closes them afterwards."""
+    made: list[Wire] = []
+    WatchedConnection.wrong_moves.clear()
+
+    def make(answer: Serve = hello, **options: Any) -> Wire:
+        made.append(Wire(loop, answer, **options))
+        return made[-1]
+
+    yield make
+    for wire in made:
+        wire.close()
+    assert WatchedConnection.wrong_moves == []

@@ -1,0 +1,254 @@
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from penstock_reactor import EventLoop
+from support.client import Client, request
+from support.clock import Clock
+from support.faults import Fault, FaultySocket, exhausted
+from support.wire import hello, serving
+
+from penstock.connection.acceptor import BATCH, PAUSE, WARN_EVERY, Acceptor
+from penstock.connection.service import Service
+from penstock.settings import Settings
+
+
+class Listening:
+    """A listening socket with an acceptor on a loop."""
+
+    def __init__(self, loop: EventLoop, sock: socket.socket, options: dict[str, Any], faults: dict[str, dict[int, Fault]]) -> None:
+        self.loop = loop
+        self.sock = sock
+        self.address = sock.getsockname()
+        sock.setblocking(False)
+        self.faulty = FaultySocket(sock, **faults)
+        self.service = Service(Settings(**options), loop, serving(hello))
+        self.acceptor = Acceptor(self.service, cast(socket.socket, self.faulty))
+        self.acceptor.start()
+
+    def turn(self, turns: int = 5) -> None:
+        for _ in range(turns):
+            self.loop.call_soon(self.loop.stop)
+            self.loop.run_forever()
+
+    def connect(self) -> Client:
+        client = Client(self.address)
+        self.turn()
+        return client
+
+    def close(self) -> None:
+        self.acceptor.stop(takes_backlog=False)
+        for connection in list(self.service.connections):
+            connection.close()
+        if self.service._sweeper is not None:
+            self.service._sweeper.cancel()
+        self.sock.close()
+
+
+@pytest.fixture
+def listening(loop: EventLoop) -> Iterator[Any]:
+    made: list[Listening] = []
+
+    def make(options: dict[str, Any] | None = None, sock: socket.socket | None = None, **faults: dict[int, Fault]) -> Listening:
+        made.append(Listening(loop, sock or socket.create_server(("127.0.0.1", 0)), options or {}, faults))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def answer(listening: Listening, client: Client) -> Any:
+    client.send(request("/asked"))
+    listening.turn()
+    return client.answer()
+
+
+def test_a_connection_is_accepted_and_answered(listening: Any) -> None:
+    server = listening()
+    with server.connect() as client:
+        (connection,) = server.service.connections
+        assert connection.client == client.socket.getsockname()
+        assert connection.server == server.address
+        assert answer(server, client).body == b"/asked"
+
+
+def test_what_came_with_the_connection_is_answered_in_the_same_step(listening: Any) -> None:
+    server = listening()
+    with Client(server.address) as client:
+        client.send(request("/fast"))
+        server.turn()
+        assert client.answer().body == b"/fast"
+
+
+def test_many_connections_are_taken_in_batches(listening: Any) -> None:
+    server = listening(accept={})
+    clients = [Client(server.address) for _ in range(BATCH + 10)]
+    try:
+        server.acceptor._on_readable()
+        assert len(server.service.connections) == BATCH
+        server.turn()
+        assert len(server.service.connections) == BATCH + 10
+    finally:
+        for client in clients:
+            client.socket.close()
+
+
+def test_a_socket_on_every_address_says_which_one_was_called(listening: Any) -> None:
+    server = listening(sock=socket.create_server(("0.0.0.0", 0)))
+    with Client(("127.0.0.1", server.address[1])) as client:
+        server.turn()
+        (connection,) = server.service.connections
+        assert connection.server == ("127.0.0.1", server.address[1])
+        assert answer(server, client).status == 200
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
+def test_a_unix_socket_has_a_path_and_clients_without_a_name(listening: Any, tmp_path: Path) -> None:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "s"))
+    sock.listen()
+    server = listening(sock=sock, options={"limit_connections_per_client": 1})
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        server.turn()
+        (connection,) = server.service.connections
+        assert (connection.client, connection.server) == (None, (str(tmp_path / "s"), None))
+
+
+# -- the system refuses
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_process_without_descriptors_pauses_and_resumes_by_itself(
+    listening: Any, call: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = listening(accept={call: exhausted()})
+    clients = [Client(server.address) for _ in range(3)]
+    try:
+        server.turn()
+        assert len(server.service.connections) == call - 1
+        assert [line for line in caplog.messages if "Accepting pauses" in line and "ulimit" in line]
+        count = server.faulty.calls["accept"]
+        server.turn(50)
+        assert server.faulty.calls["accept"] == count, "it does not spin"
+        server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
+        assert len(server.service.connections) == 3
+        assert answer(server, clients[2]).status == 200
+    finally:
+        for client in clients:
+            client.socket.close()
+
+
+def test_the_warning_comes_once_in_a_while(listening: Any, caplog: pytest.LogCaptureFixture) -> None:
+    server = listening(accept=dict.fromkeys(range(1, 10), exhausted()))
+    clock = server.loop.time = Clock()
+    for _ in range(5):
+        server.acceptor._on_readable()
+        clock.advance(PAUSE)
+        server.acceptor._resume()
+    assert len(caplog.messages) == 1
+    clock.advance(WARN_EVERY)
+    server.acceptor._on_readable()
+    assert len(caplog.messages) == 2
+    del server.loop.time
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOBUFS, "No buffer space"), OSError(errno.EPERM, "a firewall"), OSError(errno.EINVAL, "?")])
+def test_no_error_of_accept_ends_the_server_or_makes_it_spin(listening: Any, error: OSError) -> None:
+    server = listening(accept={1: error})
+    client = server.connect()
+    server.turn(20)
+    assert server.faulty.calls["accept"] == 1
+    server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
+    with client:
+        assert answer(server, client).status == 200
+
+
+def test_a_client_that_left_before_it_was_accepted_does_not_hold_up_the_next(listening: Any) -> None:
+    server = listening(accept={1: ConnectionAbortedError()})
+    with server.connect() as client:
+        assert answer(server, client).status == 200
+
+
+def test_a_client_that_left_while_it_is_accepted_is_forgotten(listening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = listening()
+
+    def gone(*_: Any) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(server.acceptor, "_connect", gone)
+    with server.connect() as client:
+        assert client.is_closed()
+    monkeypatch.undo()
+    with server.connect() as client:
+        assert answer(server, client).status == 200
+
+
+def test_a_loop_that_can_watch_no_more_sockets_pauses(listening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = listening()
+    with monkeypatch.context() as patched:
+        def full(*_: Any) -> None:
+            raise OSError("select() takes no more")
+
+        patched.setattr(server.loop, "add_reader", full)
+        with server.connect() as client:
+            assert client.is_closed()
+    assert not server.service.connections
+    server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
+    with server.connect() as client:
+        assert answer(server, client).status == 200
+
+
+# -- limits
+
+
+@pytest.mark.parametrize("option", ["limit_connections", "limit_connections_per_client"])
+def test_above_a_limit_clients_are_turned_away_and_beyond_that_dropped(listening: Any, option: str) -> None:
+    server = listening({option: 2})
+    clients = [server.connect() for _ in range(5)]
+    try:
+        for client in clients[:2]:
+            assert answer(server, client).status == 200
+        for client in clients[2:4]:
+            turned_away = client.answer()
+            assert (turned_away.status, turned_away.get("retry-after")) == (503, "1")
+            assert turned_away.get("connection") == "close"
+        assert clients[4].is_closed()
+        clients[0].socket.close()
+        for client in clients[2:4]:
+            client.socket.close()
+        server.turn()
+        with server.connect() as client:
+            assert answer(server, client).status == 200
+    finally:
+        for client in clients:
+            client.socket.close()
+
+
+# -- stopping
+
+
+def test_after_stopping_the_backlog_is_left_or_taken(listening: Any) -> None:
+    for takes in (True, False):
+        server = listening()
+        clients = [Client(server.address) for _ in range(3)]
+        server.acceptor.stop(takes_backlog=takes)
+        assert len(server.service.connections) == (3 if takes else 0)
+        server.turn()
+        assert len(server.service.connections) == (3 if takes else 0)
+        for client in clients:
+            client.socket.close()
+
+
+def test_stopping_during_a_pause_is_final(listening: Any) -> None:
+    server = listening(accept={1: exhausted()})
+    with server.connect():
+        server.service.is_draining = True
+        server.acceptor.stop(takes_backlog=False)
+        server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
+        assert not server.service.connections

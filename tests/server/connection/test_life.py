@@ -1,0 +1,247 @@
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from support.client import request
+from support.faults import FaultySocket, Short
+from support.wire import Wire
+
+from penstock.codec.errors import ProtocolError
+from penstock.connection.exchange import Exchange
+from penstock.connection.life import LINGER_TIMEOUT, Connection
+from penstock.connection.states import State
+
+Make = Callable[..., Wire]
+
+GET = request()
+LAST = request("/", fields="connection: close\r\n")
+
+
+async def waits(exchange: Exchange) -> None:
+    """Answer when told to leave."""
+    exchange.take()
+    while not exchange.is_over:
+        await exchange.wait_readable()
+    if not exchange.is_gone:
+        exchange.start(200, [])
+        exchange.write(b"left", True)
+
+
+def large(size: int) -> Callable[[Exchange], object]:
+    async def answer(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"x" * size, True)
+
+    return answer
+
+
+# -- the last answer
+
+
+def test_the_end_comes_before_the_socket_is_closed(wired: Make) -> None:
+    """Octets that nobody reads would make the kernel send RST, which eats the answer."""
+    wire = wired()
+    wire.say(b"nonsense\r\n\r\n")
+    assert wire.state() is State.LINGERING
+    wire.say(b"more of it" * 1000)
+    assert wire.hear().startswith(b"HTTP/1.1 400 ")
+    assert wire.is_ended() and wire.state() is State.LINGERING
+    wire.end()
+    assert wire.state() is State.CLOSED
+
+
+def test_a_client_that_does_not_end_is_waited_for_only_shortly(wired: Make) -> None:
+    wire = wired()
+    wire.say(b"nonsense\r\n\r\n")
+    wire.wait(LINGER_TIMEOUT - 0.1)
+    wire.say(b"x" * 100)
+    assert wire.state() is State.LINGERING
+    wire.wait(0.2)
+    assert wire.state() is State.CLOSED
+
+
+def test_a_client_that_asked_to_close_is_not_waited_for(wired: Make) -> None:
+    wire = wired()
+    wire.say(LAST)
+    assert wire.state() is State.CLOSED
+    assert wire.hear().endswith(b"\r\n\r\n/")
+
+
+def test_a_last_answer_that_is_not_taken_at_once_is_waited_for(wired: Make) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096)
+    wire.say(LAST + b"what comes now is discarded" * 10)
+    assert wire.state() is State.FLUSHING
+    wire.wait(20)
+    for _ in range(10):
+        wire.say(b"more" * 1000)
+    assert wire.connection.codec.buffer.size < 1000
+    assert wire.hear().count(b"x") >= 1_000_000
+    assert wire.state() in (State.LINGERING, State.CLOSED)
+
+
+def test_a_last_answer_that_nobody_takes_is_given_up(wired: Make) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096)
+    wire.say(LAST)
+    wire.wait(30.1)
+    assert wire.state() is State.CLOSED
+
+
+def test_a_client_that_resets_while_its_last_answer_is_sent_is_forgotten(wired: Make) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096)
+    wire.say(LAST)
+    wire.peer.close()
+    wire.turn()
+    assert wire.state() is State.CLOSED
+
+
+def test_closing_twice_is_closing_once(wired: Make) -> None:
+    wire = wired()
+    wire.connection.close()
+    wire.connection.close()
+    assert wire.state() is State.CLOSED and not wire.service.connections
+
+
+# -- cut
+
+
+def test_a_cut_response_does_not_look_whole(wired: Make) -> None:
+    async def cut(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"half", False)
+        exchange.cut()
+        assert exchange.is_gone
+
+    wire = wired(cut)
+    wire.say(GET)
+    heard = wire.hear()
+    assert not heard.endswith(b"0\r\n\r\n")
+    assert wire.state() is State.CLOSED
+
+
+@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("fault", [ConnectionResetError(), BrokenPipeError(), TimeoutError()])
+def test_a_network_that_fails_at_any_call_ends_the_connection_and_nothing_else(
+    wired: Make, call: int, fault: OSError
+) -> None:
+    for name in ("recv", "send", "sendmsg"):
+        wire = wired(large(200_000), sock=lambda real, name=name: FaultySocket(real, **{name: {call: fault}}), send_buffer=4096)
+        # The client's end may notice.
+        with suppress(OSError):
+            wire.say(GET * 3)
+            wire.hear()
+        wire.peer.close()
+        wire.turn()
+        assert wire.state() is State.CLOSED and not wire.service.running
+
+
+@pytest.mark.parametrize("call", range(1, 6))
+def test_a_socket_that_would_block_or_takes_little_loses_nothing(wired: Make, call: int) -> None:
+    for fault in (BlockingIOError(), InterruptedError(), Short(1), Short(100)):
+        wire = wired(
+            large(200_000),
+            sock=lambda real, fault=fault: FaultySocket(real, send={call: fault}, sendmsg={call: fault}, recv={call: BlockingIOError()}),
+            send_buffer=4096,
+        )
+        wire.say(GET)
+        wire.say(GET)
+        assert wire.hear().count(b"x") == 400_000
+
+
+# -- drain
+
+
+def test_a_connection_that_was_answered_is_closed_at_once(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET)
+    wire.hear()
+    wire.connection.drain()
+    assert wire.is_ended() and wire.state() is State.CLOSED
+
+
+def test_a_request_that_has_come_already_is_answered(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET)
+    wire.hear()
+    wire.peer.sendall(request("/second"))
+    wire.connection.drain()
+    heard = wire.hear()
+    assert heard.endswith(b"/second") and b"\r\nconnection: close\r\n" in heard
+
+
+def test_a_fresh_connection_is_owed_an_answer(wired: Make) -> None:
+    wire = wired()
+    wire.connection.drain()
+    wire.wait(0.9)
+    wire.say(GET)
+    heard = wire.hear()
+    assert heard.endswith(b"\r\n\r\n/") and b"\r\nconnection: close\r\n" in heard
+
+
+def test_a_fresh_connection_that_says_nothing_is_let_go_soon(wired: Make) -> None:
+    wire = wired()
+    wire.connection.drain()
+    wire.wait(1.1)
+    assert wire.is_ended()
+
+
+def test_half_a_head_may_become_a_whole_one(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET[:10])
+    wire.connection.drain()
+    wire.wait(2)
+    wire.say(GET[10:])
+    assert b"\r\nconnection: close\r\n" in wire.hear()
+
+
+def test_a_running_app_is_told_and_its_answer_is_the_last(wired: Make) -> None:
+    wire = wired(waits)
+    wire.say(GET)
+    assert wire.hear() == b""
+    wire.connection.drain()
+    heard = wire.hear()
+    assert heard.endswith(b"left") and b"\r\nconnection: close\r\n" in heard
+
+
+def test_an_answer_on_its_way_is_not_lost(wired: Make) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096)
+    wire.say(GET)
+    wire.connection.drain()
+    assert wire.state() is State.FLUSHING
+    assert wire.hear().count(b"x") == 1_000_000
+    assert wire.is_ended()
+
+
+def test_a_body_nobody_reads_is_not_waited_for(wired: Make) -> None:
+    wire = wired()
+    wire.say(request("/", "POST", "content-length: 100\r\n"))
+    wire.hear()
+    assert wire.state() is State.SKIPPING
+    wire.connection.drain()
+    assert wire.state() is State.LINGERING
+
+
+# -- turned away
+
+
+def test_a_client_too_many_is_told_so_before_it_asks(wired: Make) -> None:
+    wire = wired(opens=False)
+    wire.connection.turn_away(ProtocolError(503, "too many", "RFC 9110 15.6.4"))
+    wire.say(GET)
+    heard = wire.hear()
+    assert heard.startswith(b"HTTP/1.1 503 ") and heard.endswith(b"too many\n")
+    assert b"\r\nretry-after: 1\r\n" in heard
+    assert wire.is_ended()
+
+
+def test_a_connection_names_its_client(wired: Make) -> None:
+    connection = wired(opens=False).connection
+    assert str(connection) == "192.0.2.1:5000"
+    connection.client = None
+    assert str(connection) == "a local client"
+
+
+def test_a_connection_that_speaks_no_protocol_cannot_be_read(wired: Make) -> None:
+    connection = wired(opens=False).connection
+    for method in (Connection._on_readable, Connection._on_drained):
+        with pytest.raises(NotImplementedError):
+            method(connection)

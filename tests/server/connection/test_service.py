@@ -1,0 +1,118 @@
+from collections.abc import Callable
+
+import pytest
+from penstock_reactor import EventLoop
+from support.client import request
+from support.wire import Wire, hello
+
+from penstock.connection.exchange import Exchange
+from penstock.connection.service import SWEEP_INTERVAL, Service
+from penstock.connection.states import State
+from penstock.settings import Settings
+
+Make = Callable[..., Wire]
+
+
+def make(loop: EventLoop, **options: object) -> Service:
+    return Service(Settings(**options), loop, hello)  # type: ignore[arg-type]  # options of any type
+
+
+def test_without_connections_there_is_no_timer(loop: EventLoop) -> None:
+    service = make(loop)
+    assert service._sweeper is None
+
+
+def test_the_sweep_runs_while_there_are_connections_and_once_more(wired: Make) -> None:
+    wire = wired()
+    assert wire.service._sweeper is not None
+    wire.wait(SWEEP_INTERVAL)
+    assert wire.service._sweeper is not None
+    wire.connection.close()
+    wire.wait(SWEEP_INTERVAL)
+    assert wire.service._sweeper is None
+
+
+def test_the_sweep_comes_by_itself(loop: EventLoop) -> None:
+    """With the real clock, and a real turn of the loop that waits for it."""
+    wire = Wire(loop, timeout_first_byte=0.001)
+    del loop.time  # back to the real clock
+    wire.connection.deadline = 0.0
+    wire.service._sweeper.cancel()  # type: ignore[union-attr]  # set while a connection is open
+    wire.service._sweeper = loop.call_later(0, wire.service._sweep)
+    loop.run_until_complete(wire.service.drain())
+    assert wire.state() is State.CLOSED
+    wire.close()
+
+
+@pytest.mark.parametrize("options, present, absent", [
+    ({}, (b"date: ", b"server: penstock\r\n"), ()),
+    ({"date_header": False}, (b"server: ",), (b"date: ",)),
+    ({"server_header": False}, (b"date: ",), (b"server: ",)),
+])
+def test_every_answer_gets_date_and_server_as_the_settings_say(
+    loop: EventLoop, options: dict[str, bool], present: tuple[bytes, ...], absent: tuple[bytes, ...]
+) -> None:
+    lines = make(loop, **options).defaults.both
+    assert all(each in lines for each in present)
+    assert not any(each in lines for each in absent)
+
+
+def test_the_date_is_renewed_with_the_second(wired: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = wired(date_header=True)
+    for second, text in ((784111777, b"Sun, 06 Nov 1994 08:49:37 GMT"), (784111778, b"Sun, 06 Nov 1994 08:49:38 GMT")):
+        monkeypatch.setattr("penstock.connection.service.time.time", lambda second=second: second + 0.7)
+        wire.wait(SWEEP_INTERVAL)
+        wire.say(request())
+        assert b"\r\ndate: " + text + b"\r\n" in wire.hear()
+
+
+def test_a_drain_returns_when_no_connection_and_no_app_is_left(wired: Make) -> None:
+    done: list[Exchange] = []
+    go = wired().loop.create_future()
+
+    async def background(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"", True)
+        await go
+        done.append(exchange)
+
+    wire = wired(background)
+    wire.say(request("/", fields="connection: close\r\n"))
+    draining = wire.loop.create_task(wire.service.drain())
+    wire.turn()
+    assert not wire.service.connections and not draining.done()
+    go.set_result(None)
+    wire.turn()
+    assert draining.done() and len(done) == 1
+
+
+def test_a_drain_of_nothing_returns_at_once(loop: EventLoop) -> None:
+    loop.run_until_complete(make(loop).drain())
+
+
+def test_a_connection_that_opens_during_a_drain_is_answered_and_closed(wired: Make) -> None:
+    wire = wired(opens=False)
+    draining = wire.loop.create_task(wire.service.drain())
+    wire.service.connections.add(wire.connection)
+    wire.turn()
+    wire.connection.open()
+    wire.say(request())
+    assert b"\r\nconnection: close\r\n" in wire.hear()
+    wire.end()
+    assert draining.done()
+
+
+def test_connections_are_counted_for_each_client(loop: EventLoop) -> None:
+    wire = Wire(loop, limit_connections=10, limit_connections_per_client=2)
+    service = wire.service
+    assert [share for share, _ in service.crowding(("192.0.2.1", 99))] == [0.1, 0.5]
+    assert [share for share, _ in service.crowding(("192.0.2.2", 99))] == [0.1, 0.0]
+    assert [share for share, _ in service.crowding(None)] == [0.1]
+    wire.close()
+    assert [share for share, _ in service.crowding(("192.0.2.1", 99))] == [0.0, 0.0]
+    assert service._clients == {}
+
+
+def test_without_limits_nobody_is_counted(wired: Make) -> None:
+    wire = wired()
+    assert wire.service.crowding(("192.0.2.1", 99)) == [] and wire.service._clients is None
