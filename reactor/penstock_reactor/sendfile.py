@@ -34,15 +34,15 @@ async def sendfile(
     mode = getattr(transport, "_sendfile_compatible", _SendfileMode.UNSUPPORTED)
     if mode is _SendfileMode.UNSUPPORTED:
         raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
+    if mode is _SendfileMode.FALLBACK and not fallback:
+        raise RuntimeError(f"fallback is disabled and native sendfile is not supported for transport {transport!r}")
+    _check(file, offset, count)
     if mode is _SendfileMode.TRY_NATIVE:
-        _check(file, offset, count)
         try:
             return await _send_in_kernel(transport, file, offset, count)
         except asyncio.SendfileNotAvailableError:
             if not fallback:
                 raise
-    elif not fallback:
-        raise RuntimeError(f"fallback is disabled and native sendfile is not supported for transport {transport!r}")
     return await _send_blocks(loop, transport, file, offset, count)
 
 
