@@ -48,17 +48,21 @@ class Buffer:
         return max(0, self._searched - self._position)
 
     def clear(self) -> None:
-        """Forget all of it: after an error nothing that came may be read (CVE-2024-49768's lesson)."""
+        """Forget all of it."""
         self._octets = b""
         self.size = self._position = self._searched = 0
 
     def take(self, most: int) -> bytes:
         """Take up to `most` octets; b"" when nothing is there."""
         start = self._position
-        end = min(start + most, len(self._octets))
-        self._position = self._searched = end
-        self.size -= end - start
-        return bytes(self._octets[start:end])
+        if most >= self.size:
+            taken = self._octets[start:] if start else self._octets
+            self.clear()
+        else:
+            end = self._position = self._searched = start + most
+            self.size -= most
+            taken = self._octets[start:end]
+        return taken if type(taken) is bytes else bytes(taken)
 
     def take_until(self, delimiter: bytes) -> bytes | None:
         """Take what stands before `delimiter`, and the delimiter with it; None until it has come."""
@@ -71,6 +75,10 @@ class Buffer:
         end = self._position = self._searched = found + len(delimiter)
         self.size -= end - start
         taken = self._octets[start:found]
+        if not self.size:
+            # An idle connection keeps nothing of what it said.
+            self._octets = b""
+            self._position = self._searched = 0
         return taken if type(taken) is bytes else bytes(taken)
 
     def peek(self, start: int, end: int | None = None) -> bytes:

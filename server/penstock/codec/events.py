@@ -23,7 +23,7 @@ class RequestHead(NamedTuple):
     version: str
     """"1.1" or "1.0"; a higher minor version counts as 1.1 (RFC 9110 2.5)."""
     fields: list[Field]
-    """In the order they came, duplicates kept."""
+    """In the order they came, duplicates kept. Not to be changed: the next head may share them."""
     body_length: int
     """Octets of body that follow; 0 for none, `CHUNKED` when only the body itself can tell."""
     keeps_alive: bool

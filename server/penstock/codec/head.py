@@ -54,52 +54,57 @@ class HeadReader:
     `is_lenient` lets lower-case methods and raw octets above ASCII in the target pass, `is_secure` https targets.
     """
 
-    __slots__ = ("_max_fields", "_is_lenient", "_is_secure", "_block", "_lines", "_fields")
+    __slots__ = ("_max_fields", "_is_lenient", "_is_secure", "_block", "_head", "_field_block", "_lines")
 
     def __init__(self, max_fields: int, is_lenient: bool = False, is_secure: bool = False) -> None:
         self._max_fields = max_fields
         self._is_lenient = is_lenient
         self._is_secure = is_secure
-        # The last request's fields, if they said no more than "1.1, without a body": as one block, as lines, as read.
+        # The last head, if its fields said no more than "1.1, without a body": whole, its meaning, its fields' lines.
         self._block = b""
+        self._head: RequestHead | None = None
+        self._field_block = b""
         self._lines: list[bytes] = []
-        self._fields: list[Field] = []
 
     def read(self, block: bytes) -> RequestHead:
         """Read a head: the request line and the fields, without the empty line behind them.
 
         Raises ProtocolError: 400 for a broken rule; 413, 414, 417, 431, 501 and 505 where RFC 9110 15 has a status for it.
         """
+        last = self._head
+        if block == self._block and last is not None:
+            return last
         line_end = block.find(b"\r\n")
         line = block[:line_end] if line_end >= 0 else block
         method, path, query, version, authority = parse_request_line(line, self._is_lenient, self._is_secure)
         field_block = block[len(line) + 2 :]
         is_ordinary = version == "1.1" and authority is None
-        if is_ordinary and self._lines:
-            alike = self._read_alike(field_block)
-            if alike is not None:
-                return _new_tuple(RequestHead, (method, path, query, version, alike, 0, True, False, ()))
+        if is_ordinary and last is not None:
+            fields = self._read_alike(field_block, last.fields)
+            if fields is not None:
+                head = _new_tuple(RequestHead, (method, path, query, version, fields, 0, True, False, ()))
+                self._block, self._head = block, head
+                return head
         lines, fields, decisive = parse_fields(field_block, self._max_fields)
         body_length, keeps_alive, expects_continue, protocols = _judge(version, decisive)
         if authority is not None:
             _replace_host(fields, authority)
-        if is_ordinary and keeps_alive and not body_length and not protocols and len(field_block) <= _MAX_BLOCK_KEPT:
-            self._block, self._lines, self._fields = field_block, lines, fields.copy()
-        return _new_tuple(
-            RequestHead, (method, path, query, version, fields, body_length, keeps_alive, expects_continue, protocols)
-        )
+        head = RequestHead(method, path, query, version, fields, body_length, keeps_alive, expects_continue, protocols)
+        if is_ordinary and keeps_alive and not body_length and not protocols and len(block) <= _MAX_BLOCK_KEPT:
+            self._block, self._head, self._field_block, self._lines = block, head, field_block, lines
+        return head
 
-    def _read_alike(self, block: bytes) -> list[Field] | None:
+    def _read_alike(self, block: bytes, last_fields: list[Field]) -> list[Field] | None:
         """The fields of a block that says what the last one did about framing and the connection; else None.
 
         It does when the same names stand in the same places, and only fields that decide nothing have other values.
         """
-        if block == self._block:
-            return self._fields.copy()
+        if block == self._field_block:
+            return last_fields
         lines = block.split(b"\r\n")
-        if len(lines) != len(self._lines):
+        if len(lines) != len(self._lines) or len(block) > _MAX_BLOCK_KEPT:
             return None
-        fields = self._fields.copy()
+        fields = last_fields.copy()
         for place in compress(range(len(lines)), map(ne, lines, self._lines)):
             name, colon, value = lines[place].partition(b":")
             known = _NAMES.get(name)
@@ -109,8 +114,7 @@ class HeadReader:
         # A forbidden octet: the full reading finds it again, and says which.
         if len(block.translate(None, FIELD_OCTETS)) != 2 * len(lines) - 2:
             return None
-        if len(block) <= _MAX_BLOCK_KEPT:
-            self._block, self._lines, self._fields = block, lines, fields.copy()
+        self._field_block, self._lines = block, lines
         return fields
 
 

@@ -119,6 +119,7 @@ class Http1Codec:
             if self._request is _HEAD:
                 error.locate(self.buffer.peek(0))
             self._request = _FAILED
+            # Nothing that came behind it may be read (CVE-2024-49768's lesson).
             self.buffer.clear()
             self.wants_close = True
             raise

@@ -1,8 +1,9 @@
 """A response's head: status and fields of the app in, octets out, or a `ResponseError` (RFC 9112 4 to 6).
 
-No octet of an app can end a field: every name is a token, checked once and kept in a bounded table, and one
-`translate` over the finished block finds any CR, LF, NUL or other control octet in a value. What frames the body is
-decided here alone: the app's Content-Length is held to, its Transfer-Encoding and Connection are not sent on.
+No octet of an app can end a field: every name is a token, checked once and kept in a bounded table, and one `translate`
+over the finished lines finds any CR, LF, NUL or other control octet in a value. Fields that an app sends again and
+again are checked once, whole. What frames the body is decided here alone: the app's Content-Length is held to, its
+Transfer-Encoding and Connection are not sent on.
 """
 
 from collections.abc import Iterable
@@ -12,8 +13,10 @@ from typing import NamedTuple
 from .errors import ResponseError
 from .grammar import FIELD_OCTETS, MAX_LENGTH_DIGITS, is_token, tokens_of
 
-_PLAIN, _LENGTH, _CODING, _CONNECTION, _DATE, _SERVER = range(6)
+_PLAIN, _CHANGING, _DATE, _SERVER, _LENGTH, _CODING, _CONNECTION = range(7)
 _KINDS = {
+    # Secret, or another one in each response: not worth a place in `_LINES`.
+    **dict.fromkeys((b"set-cookie", b"etag", b"last-modified", b"location", b"expires", b"content-range"), _CHANGING),
     b"content-length": _LENGTH,
     b"transfer-encoding": _CODING,
     b"connection": _CONNECTION,
@@ -23,7 +26,9 @@ _KINDS = {
 }
 
 _NAMES: dict[bytes, tuple[bytes, int]] = {}
-_MAX_NAMES = 1024
+_LINES: dict[object, bytes] = {}
+_MAX_NAMES = _MAX_LINES = 1024
+_MAX_KEPT = 128
 
 STATUS_LINES = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode() if status in HTTPStatus._value2member_map_ else b"")
@@ -47,31 +52,36 @@ Content-Length the app gave, or None; whether it asked to close the connection."
 def encode_fields(fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> FieldBlock:
     """Check the app's fields and join them. Raises ResponseError for what cannot go on the wire."""
     lines: list[bytes] = []
+    unchecked: list[bytes] = []
     length: int | None = None
     wants_close = False
     common = defaults.both
     try:
-        for name, value in fields:
-            start, kind = _NAMES.get(name) or _learn_name(name)
-            if kind == _PLAIN:
-                lines.append(start + value)
-            elif kind == _LENGTH:
-                if length is not None:
-                    raise ResponseError("more than one content-length in the response")
-                length = _read_length(value)
-            elif kind == _CONNECTION:
-                wants_close = wants_close or b"close" in tokens_of(value)
-            elif kind != _CODING:
-                lines.append(start + value)
-                # What the app says itself is not said for it.
-                common = common.replace(defaults.date if kind == _DATE else defaults.server, b"")
+        for field in fields:
+            line = _LINES.get(field) if type(field) is tuple else None
+            if line is None:
+                name, value = field
+                start, kind = _NAMES.get(name) or _learn_name(name)
+                if kind == _LENGTH:
+                    if length is not None:
+                        raise ResponseError("more than one content-length in the response")
+                    length = _read_length(value)
+                    continue
+                if kind == _CONNECTION:
+                    wants_close = wants_close or b"close" in tokens_of(value)
+                if kind >= _CODING:
+                    continue
+                line = start + value + b"\r\n"
+                if kind != _PLAIN or not _remember(field, line):
+                    unchecked.append(line)
+                    # What the app says itself is not said for it.
+                    common = common.replace({_DATE: defaults.date, _SERVER: defaults.server}.get(kind, b""), b"")
+            lines.append(line)
     except (TypeError, AttributeError) as error:
         raise ResponseError(f"headers must be an iterable of pairs of bytes: {error}") from None
-    lines.append(b"")
-    octets = b"\r\n".join(lines)
-    if len(octets.translate(None, FIELD_OCTETS)) != 2 * len(lines) - 2:
-        raise _bad_value(lines)
-    return common + octets, length, wants_close
+    if unchecked:
+        _check(unchecked)
+    return common + b"".join(lines), length, wants_close
 
 
 def encode_trailers(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -92,14 +102,24 @@ def _learn_name(name: bytes) -> tuple[bytes, int]:
 
 
 def _read_length(value: bytes) -> int:
-    if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
+    if not isinstance(value, bytes) or not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
         raise ResponseError(f"not a valid content-length: {value!r}")
     return int(value)
 
 
-def _bad_value(lines: list[bytes]) -> ResponseError:
-    for line in lines:
-        if line.translate(None, FIELD_OCTETS):
-            name, _, value = line.partition(b": ")
-            return ResponseError(f"a control octet (CR, LF, NUL …) in the value of header {name!r}: {value!r}")
-    return ResponseError("a control octet in the response's headers")
+def _remember(field: object, line: bytes) -> bool:
+    """Check the line of a field and keep it for the next response; False, unchecked, where it has no place."""
+    if len(line) > _MAX_KEPT or len(_LINES) >= _MAX_LINES or type(field) is not tuple:
+        return False
+    _check([line])
+    _LINES[field] = line
+    return True
+
+
+def _check(lines: list[bytes]) -> None:
+    """Refuse a control octet in a value: nothing but the line ends may be left when all allowed octets are deleted."""
+    if len(b"".join(lines).translate(None, FIELD_OCTETS)) != 2 * len(lines):
+        for line in lines:
+            if line.translate(None, FIELD_OCTETS) != b"\r\n":
+                name, _, value = line[:-2].partition(b": ")
+                raise ResponseError(f"a control octet (CR, LF, NUL …) in the value of header {name!r}: {value!r}")

@@ -69,7 +69,7 @@ def test_with_a_tail_the_same_comes_of_it_and_then_the_tail(case: Case) -> None:
 def test_behind_requests_of_the_same_shape_the_same_comes_of_it(case: Case) -> None:
     whole = play([case.octets])
     shape = case.octets.partition(b"\r\n\r\n")[0].count(b"\r\n")
-    warm = b"GET /warm HTTP/1.1\r\nHost: example.test\r\n" + b"X-A: z\r\n" * max(0, shape - 1) + b"\r\n"
+    warm = b"GET /warm HTTP/1.1\r\nHost: example.test\r\n" + b"X-A: z\r\n" * min(shape - 1, 19) + b"\r\n"
     behind = play([warm, warm, case.octets])
     del behind.requests[:2]
     assert behind == whole
