@@ -127,16 +127,17 @@ def test_a_loop_lives_on_when_the_platforms_limit_is_reached() -> None:
         one.close()
 
 
+# A door, its room, and how many arguments it takes before the keywords.
 DOORS = [
-    ("create_connection", "connector"), ("create_unix_connection", "connector"), ("create_server", "acceptor"),
-    ("create_unix_server", "acceptor"), ("connect_accepted_socket", "acceptor"), ("start_tls", "tls"),
-    ("sendfile", "sendfile"), ("create_datagram_endpoint", "datagram"), ("connect_read_pipe", "pipes"),
-    ("connect_write_pipe", "pipes"), ("subprocess_exec", "subprocess"), ("subprocess_shell", "subprocess"),
+    ("create_connection", "connector", 3), ("create_unix_connection", "connector", 2), ("create_server", "acceptor", 3),
+    ("create_unix_server", "acceptor", 2), ("connect_accepted_socket", "acceptor", 2), ("start_tls", "tls", 3),
+    ("sendfile", "sendfile", 2), ("create_datagram_endpoint", "datagram", 3), ("connect_read_pipe", "pipes", 2),
+    ("connect_write_pipe", "pipes", 2), ("subprocess_exec", "subprocess", 2), ("subprocess_shell", "subprocess", 2),
 ]
 
 
-@pytest.mark.parametrize("method, room", DOORS)
-def test_every_door_leads_to_a_room_that_takes_what_asyncio_takes(method: str, room: str) -> None:
+@pytest.mark.parametrize("method, room, _count", DOORS)
+def test_every_door_leads_to_a_room_that_takes_what_asyncio_takes(method: str, room: str, _count: int) -> None:
     function = getattr(importlib.import_module(f"penstock_reactor.{room}"), method)
     ours = inspect.signature(function).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in ours):
@@ -147,9 +148,16 @@ def test_every_door_leads_to_a_room_that_takes_what_asyncio_takes(method: str, r
     assert wanted <= {one.name for one in ours}
 
 
-@pytest.mark.parametrize("method, room", DOORS)
-def test_a_wrong_argument_is_refused_at_the_door(loop: EventLoop, method: str, room: str) -> None:
-    if method.startswith("subprocess"):
-        pytest.skip("takes every keyword, for subprocess.Popen")
-    with pytest.raises(TypeError):
-        getattr(loop, method)(no_such_argument=1)
+@pytest.mark.parametrize("method, _room, count", DOORS)
+def test_every_door_opens_and_hands_out_the_rooms_coroutine(
+    loop: EventLoop, method: str, _room: str, count: int
+) -> None:
+    coro = getattr(loop, method)(*[None] * count)
+    assert inspect.iscoroutine(coro)
+    coro.close()
+
+
+@pytest.mark.parametrize("method, room, count", [door for door in DOORS if door[1] != "subprocess"])
+def test_a_wrong_argument_is_refused_at_the_door(loop: EventLoop, method: str, room: str, count: int) -> None:
+    with pytest.raises(TypeError, match="no_such_argument"):
+        getattr(loop, method)(*[None] * count, no_such_argument=1)

@@ -334,6 +334,7 @@ def test_hooks_refuse_what_cannot_be_called(loop: EventLoop) -> None:
 
 
 def test_the_loop_can_be_printed(loop: EventLoop) -> None:
+    loop.set_debug(False)
     assert repr(loop) == "<EventLoop running=False closed=False debug=False>"
 
 
