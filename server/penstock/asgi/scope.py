@@ -33,7 +33,7 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
         "path": root_path + path if root_path else path,
         "raw_path": root_path.encode() + raw_path if root_path else raw_path,
         "query_string": head.query,
-        "headers": head.fields,
+        "headers": head.fields.copy(),
     }
     if state is not None:
         scope["state"] = state.copy()

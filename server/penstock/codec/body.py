@@ -105,7 +105,7 @@ class ChunkedReader:
 
     def _take_size(self, buffer: Buffer) -> bool:
         """chunk-size [ chunk-ext ] CRLF"""
-        line = _take_line(buffer, _MAX_CHUNK_LINE, "a chunk's size line")
+        line = _take_line(buffer, _MAX_CHUNK_LINE, "a chunk's size line", f"a chunk's size line over {_MAX_CHUNK_LINE} octets")
         if line is None:
             return False
         size, semicolon, _ = line.partition(b";")
@@ -131,7 +131,8 @@ class ChunkedReader:
     def _read_trailers(self, buffer: Buffer) -> BodyEnd | None:
         """trailer-section CRLF, by the rules and within the limits of a head (RFC 9112 7.1.2)."""
         while True:
-            line = _take_line(buffer, self._max_trailers - self._trailer_octets, "the trailer section", status=431)
+            left = max(0, self._max_trailers - self._trailer_octets)
+            line = _take_line(buffer, left, "the trailer section", f"a trailer section over {self._max_trailers} octets", 431)
             if line is None:
                 return None
             if not line:
@@ -143,7 +144,7 @@ class ChunkedReader:
             self._trailers += [field for field in fields if field[0] not in _NOT_IN_TRAILERS]
 
 
-def _take_line(buffer: Buffer, limit: int, what: str, status: int = 400) -> bytes | None:
+def _take_line(buffer: Buffer, limit: int, where: str, too_long: str, status: int = 400) -> bytes | None:
     """Take a line that ends with CRLF and holds no other CR or LF; None until it has come.
 
     Of a line over the limit only as much is judged as came first, so that it is refused alike however it comes.
@@ -163,5 +164,5 @@ def _take_line(buffer: Buffer, limit: int, what: str, status: int = 400) -> byte
     else:
         is_bare = False
     if is_bare:
-        raise ProtocolError(400, f"a bare CR or LF in {what}", "RFC 9112 2.2", excerpt=line)
-    raise ProtocolError(status, f"{what} is over {limit} octets", "RFC 9112 7.1", excerpt=line)
+        raise ProtocolError(400, f"a bare CR or LF in {where}", "RFC 9112 2.2", excerpt=line)
+    raise ProtocolError(status, too_long, "RFC 9112 7.1", excerpt=line)
