@@ -170,7 +170,8 @@ class HttpConnection(Connection):
             if self.exchange is None:
                 return
         service.running.add(exchange)
-        task = _start_task(service.serve(exchange), loop=service.loop)
+        # A context of its own: this may run in that of the app whose answer made room for this request.
+        task = _start_task(service.serve(exchange), loop=service.loop, context=service.context.copy())
         if exchange in service.running:
             exchange.task = task
 

@@ -8,6 +8,7 @@ those that have passed. The sweep also renews the Date line. Without connections
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ class Service:
         self.on_answered = on_answered
         """Called at the end of each response, whole or cut, when somebody wants to know (the access log)."""
         self.refusals = Refusals()
+        self.context = copy_context()
+        """What each request starts from, so that nothing leaks from one into the next."""
         self.limits = Limits(settings.limit_head, settings.limit_fields)
         self.connections: set["Connection"] = set()
         self._clients: dict[str, int] | None = None if settings.limit_connections_per_client is None else {}
