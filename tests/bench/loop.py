@@ -2,7 +2,8 @@
 
     python tests/bench/loop.py [--quick] [--rounds N] [--only NAME,NAME] [--loops ours,asyncio,uvloop]
 
-Each loop has a process of its own, so that no loop's run leaves its mark on another's interpreter. The loops take turns
+Each workload on each loop has a process of its own, so that none leaves its mark on another's interpreter or heap (glibc's malloc
+remembers the largest block that was ever freed, and serves a loop's read buffers accordingly). The loops take turns
 within a round, and a ratio compares neighbours of the same round; what is printed is the median of those ratios with the
 least and the most. uvloop is left out where it is not installed. A figure never makes the bench fail; a workload that does, does.
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parent.parent.parent
 sys.path[0:1] = [str(CHECKOUT / folder) for folder in ("reactor", "tests")]
 
-from bench.loop_work import IDLE, WORKLOADS, Clock, Workload  # noqa: E402  # found through the line above
+from bench.loop_work import IDLE, WORKLOADS, Clock  # noqa: E402  # found through the line above
 
 OURS, STOCK, UVLOOP = "ours", "asyncio", "uvloop"
 # A workload that hangs fails.
@@ -109,15 +110,12 @@ def main() -> int:
         return 0
     print(heading(options.loops), flush=True)
     figures: Figures = {}
-    workers = {kind: Worker(kind) for kind in options.loops}
     try:
         for name in options.only:
-            figures[name] = measure_rounds(name, workers, options.rounds, options.share)
-            show_progress(name, figures[name])
+            show_progress(name)
+            figures[name] = measure_rounds(name, options.loops, options.rounds, options.share)
     finally:
-        for worker in workers.values():
-            worker.stop()
-        clear_progress()
+        show_progress("")
         print(table(figures, options.loops))
         print(verdict(figures))
     return 0
@@ -153,17 +151,20 @@ def names_of(known: object) -> Callable[[str], list[str]]:
     return split
 
 
-def measure_rounds(name: str, workers: dict[str, Worker], rounds: int, share: float) -> dict[str, list[float]]:
-    workload: Workload = WORKLOADS[name]
-    count = max(int(workload.count * share) // 100 * 100, 100)
-    found: dict[str, list[float]] = {kind: [] for kind in workers}
-    for worker in workers.values():
-        worker.ask(name, max(count // 10 // 100 * 100, 100))  # warm the interpreter's caches
-    for round_number in range(rounds):
-        # Whoever comes first in one round comes last in the next.
-        order = list(workers)[:: -1 if round_number % 2 else 1]
-        for kind in order:
-            found[kind].append(workers[kind].ask(name, count))
+def measure_rounds(name: str, loops: list[str], rounds: int, share: float) -> dict[str, list[float]]:
+    count = max(int(WORKLOADS[name].count * share) // 100 * 100, 100)
+    found: dict[str, list[float]] = {kind: [] for kind in loops}
+    workers = {kind: Worker(kind) for kind in loops}
+    try:
+        for worker in workers.values():
+            worker.ask(name, max(count // 10 // 100 * 100, 100))  # warm the interpreter's caches
+        for round_number in range(rounds):
+            # Whoever comes first in one round comes last in the next.
+            for kind in loops[:: -1 if round_number % 2 else 1]:
+                found[kind].append(workers[kind].ask(name, count))
+    finally:
+        for worker in workers.values():
+            worker.stop()
     return found
 
 
@@ -224,14 +225,9 @@ def verdict(figures: Figures) -> str:
     )
 
 
-def show_progress(name: str, found: dict[str, list[float]]) -> None:
+def show_progress(name: str) -> None:
     if sys.stderr.isatty():
-        print(f"\r\033[K{name}: {found}"[:100], end="", file=sys.stderr, flush=True)
-
-
-def clear_progress() -> None:
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        print(f"\r\033[K{name}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
