@@ -79,7 +79,7 @@ class HeadReader:
         method, path, query, version, authority = parse_request_line(line, self._is_lenient, self._is_secure)
         field_block = block[len(line) + 2 :]
         is_ordinary = version == "1.1" and authority is None
-        if is_ordinary and last is not None:
+        if is_ordinary and last is not None and len(block) <= _MAX_BLOCK_KEPT:
             fields = self._read_alike(field_block, last.fields)
             if fields is not None:
                 head = _new_tuple(RequestHead, (method, path, query, version, fields, 0, True, False, ()))
@@ -102,7 +102,7 @@ class HeadReader:
         if block == self._field_block:
             return last_fields
         lines = block.split(b"\r\n")
-        if len(lines) != len(self._lines) or len(block) > _MAX_BLOCK_KEPT:
+        if len(lines) != len(self._lines):
             return None
         fields = last_fields.copy()
         for place in compress(range(len(lines)), map(ne, lines, self._lines)):

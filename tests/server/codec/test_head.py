@@ -1,0 +1,101 @@
+"""Heads as one block: the tables that answer for what repeats change no answer, and stay bounded."""
+
+import pytest
+
+from penstock.codec import head
+from penstock.codec.errors import ProtocolError
+from penstock.codec.events import CHUNKED, RequestHead
+from penstock.codec.head import HeadReader, read_length
+from support.cases import load
+
+BLOCKS = [b"GET / HTTP/1.1\r\nHost: a", b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3"]
+
+
+def read(block: bytes, reader: HeadReader | None = None) -> RequestHead | tuple[int, str]:
+    try:
+        return (reader or HeadReader(20)).read(block)
+    except ProtocolError as error:
+        return error.status, error.reason
+
+
+def head_of(block: bytes) -> RequestHead:
+    return HeadReader(20).read(block)
+
+
+def corpus_blocks() -> list[bytes]:
+    return [case.octets.partition(b"\r\n\r\n")[0] for case in load() if b"\r\n\r\n" in case.octets]
+
+
+def test_a_head_says_all_that_matters_about_the_connection() -> None:
+    assert head_of(b"POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: upgrade, close\r\nUpgrade: X") == (
+        "POST", b"/a", b"b", "1.1",
+        [(b"host", b"h"), (b"content-length", b"3"), (b"expect", b"100-continue"), (b"connection", b"upgrade, close"), (b"upgrade", b"X")],
+        3, False, True, (b"x",),
+    )
+    assert head_of(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked").body_length == CHUNKED
+
+
+def test_a_reader_gives_the_same_for_a_head_whatever_it_has_read_before() -> None:
+    blocks = corpus_blocks()
+    reader = HeadReader(20)
+    for block in blocks:
+        fresh = read(block)
+        for before in BLOCKS:
+            read(before, reader)
+            assert read(block, reader) == fresh
+            assert read(block, reader) == fresh
+
+
+@pytest.mark.parametrize("line", [
+    b"Content-Length: 4", b"Transfer-Encoding: chunked", b"Connection: close", b"Host: b c", b"Host: b", b"X-A : b", b" X-A: b", b"X-A", b"X-A: \0",
+    b"X-A: b\r", b"X-A: b\n", b"x-a:c", b"X-B: b", b": b", b"Expect: y", b"Upgrade: y", b"X-A:\x0b3",
+])
+def test_a_line_in_the_place_of_another_is_read_as_if_nothing_was_before(line: bytes) -> None:
+    reader = HeadReader(20)
+    read(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nX-C: d", reader)
+    for lines in ((b"Host: a", line, b"X-C: d"), (line, b"X-A: b", b"X-C: d"), (b"Host: a", b"X-A: b", line), (b"Host: a", line)):
+        block = b"\r\n".join((b"GET / HTTP/1.1", *lines))
+        assert read(block, reader) == read(block)
+
+
+def test_tables_are_bounded_and_full_ones_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = [read(block) for block in BLOCKS]
+    for table in ("_NAMES", "_LINES"):
+        monkeypatch.setattr(head, table, dict(getattr(head, table)))
+    monkeypatch.setattr(head, "_HOSTS", set(head._HOSTS))
+    for number in range(5000):
+        read(b"GET / HTTP/1.1\r\nHost: h%d\r\nX-%d: a\r\nUser-Agent: %d" % (number, number, number))
+    assert len(head._NAMES) <= 2048 and len(head._LINES) <= 2048 and len(head._HOSTS) <= 256
+    assert [read(block) for block in BLOCKS] == fresh
+    assert read(b"GET / HTTP/1.1\r\nHost: a\r\nX-New-Name : b") == (400, "white space before a header's colon")
+
+
+def test_nothing_secret_stays_in_the_tables_all_connections_share() -> None:
+    read(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: secret\r\nAuthorization: secret\r\nProxy-Authorization: secret\r\nX-Api-Key: secret\r\nReferer: secret")
+    assert not any(b"secret" in line for line in head._LINES)
+
+
+def test_long_names_lines_and_blocks_are_not_kept() -> None:
+    reader = HeadReader(20)
+    reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: " + b"u" * 5000 + b"\r\n" + b"n" * 100 + b": v")
+    assert not any(len(line) > 256 for line in head._LINES) and not any(len(name) > 64 for name in head._NAMES)
+    assert reader._block == b""
+    reader.read(BLOCKS[1])
+    reader.read(b"GET /" + b"t" * 5000 + b" HTTP/1.1\r\nHost: a\r\nX-A: c")
+    assert len(reader._block) < 5000
+
+
+def test_only_as_many_fields_as_allowed() -> None:
+    block = b"GET / HTTP/1.1\r\nHost: a" + b"\r\nA: b" * 3
+    assert HeadReader(4).read(block).fields[3] == (b"a", b"b")
+    assert read(block, HeadReader(3)) == (431, "more than 3 header fields")
+
+
+@pytest.mark.parametrize("length", [b"", b"+1", b"-1", b" 1", b"1 ", b"1_0", b"0x1", b"\xb2", b"1,1", b"1.0", b"9" * 19, b"0" * 5000])
+def test_a_length_is_digits_alone_and_not_too_many(length: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        read_length(length)
+
+
+def test_a_length_may_be_as_large_as_anybody_can_send() -> None:
+    assert read_length(b"9" * 18) == 10**18 - 1 and read_length(b"0") == 0
