@@ -1,0 +1,187 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.client import ask, request
+from support.serving import PATIENCE, Server, ServingError, environment
+
+from penstock import runner
+from penstock.settings import Settings
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent these signals there")
+
+APP = """
+import asyncio, os, signal, sys, threading, time
+
+async def live(receive, send):
+    for kind in ("startup", "shutdown"):
+        await receive()
+        print(kind, flush=True)
+        await send({"type": f"lifespan.{kind}.complete"})
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return await live(receive, send)
+    path = scope["path"]
+    if path == "/block":
+        print("blocking", flush=True)
+        time.sleep(60)
+    elif path == "/thread":
+        threading.Thread(target=time.sleep, args=(60,), name="the-sleeper").start()
+    elif path == "/executor":
+        asyncio.get_running_loop().run_in_executor(None, time.sleep, 0)
+    elif path == "/stay":
+        print("staying", flush=True)
+        await asyncio.Event().wait()
+    elif path == "/leak":
+        asyncio.get_running_loop().create_task(asyncio.Event().wait())
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+def start(folder: Path, *options: str) -> Server:
+    (folder / "main.py").write_text(APP)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penstock", "main:app", "--port", "0", *options], cwd=folder, env=environment(),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    server = Server(process)
+    banner = server.wait_line(r"running on http://127\.0\.0\.1:(?P<port>\d+)")
+    server.host, server.port = "127.0.0.1", int(banner["port"])
+    return server
+
+
+def call(server: Server, path: str) -> Any:
+    """Ask in the background: the answer may never come."""
+    def run() -> None:
+        try:
+            ask((server.host, server.port), request(path))
+        except (OSError, AssertionError):
+            pass
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_idle_server_with_0(number: int, tmp_path: Path) -> None:
+    server = start(tmp_path)
+    try:
+        assert ask((server.host, server.port), request()).status == 200
+        assert server.stop(number, patience=3) == 0
+        assert server.stdout.splitlines()[0] == "startup" and "shutdown" in server.stdout
+        assert "Shutting down" in server.stderr and "Traceback" not in server.stderr
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("path, ready", [("/stay", "staying"), ("/block", "blocking")])
+def test_a_second_signal_ends_it_at_once_with_1_whatever_the_app_does(path: str, ready: str, tmp_path: Path) -> None:
+    server = start(tmp_path)
+    try:
+        call(server, path)
+        server.wait_line(ready)
+        server.process.send_signal(signal.SIGINT)
+        if path == "/stay":
+            server.wait_line("Shutting down")
+        else:
+            # The loop is blocked and cannot say that it heard; give the first signal its moment.
+            with pytest.raises(ServingError):
+                server.wait_end(0.3)
+        server.process.send_signal(signal.SIGINT)
+        assert server.wait_end(4) == 1
+        assert "Forced to end" in server.stderr
+    finally:
+        server.kill()
+
+
+def test_a_thread_that_runs_on_is_named_and_the_process_ends_without_it(tmp_path: Path) -> None:
+    server = start(tmp_path, "--timeout-graceful-shutdown", "0.5")
+    try:
+        ask((server.host, server.port), request("/thread"))
+        assert server.stop(patience=5) == 0
+        assert "waits for a thread to end: the-sleeper, in " in server.stderr
+    finally:
+        server.kill()
+
+
+def test_idle_threads_of_executors_and_forgotten_tasks_keep_nobody_waiting(tmp_path: Path) -> None:
+    server = start(tmp_path)
+    try:
+        for path in ("/executor", "/leak"):
+            ask((server.host, server.port), request(path))
+        assert server.stop(patience=5) == 0
+        assert "waits for a thread" not in server.stderr and "Traceback" not in server.stderr
+    finally:
+        server.kill()
+
+
+# -- in this process
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "lifespan.startup.failed", "message": "no"})
+
+
+@pytest.mark.parametrize("app, options, code", [
+    ("no_such_module:app", {}, runner.NOT_STARTED),
+    (failing, {}, runner.NOT_STARTED),
+    (failing, {"host": "no-such-host.invalid"}, runner.NOT_BOUND),
+])
+def test_what_does_not_start_has_its_code(app: Any, options: dict[str, Any], code: int) -> None:
+    assert runner.run(app, Settings(port=0, **options)) == code
+
+
+def test_the_signals_are_given_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        os.kill(os.getpid(), signal.SIGTERM)
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    assert runner.run(app, Settings(port=0)) == runner.ENDED
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_an_interrupt_while_the_app_starts_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    assert runner.run(app, Settings(port=0)) == runner.ENDED
+    assert "Stopped before the application had started" in caplog.text
+
+
+def test_an_interrupt_while_the_app_is_imported_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "interrupted_app.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert runner.run("interrupted_app:app", Settings(port=0, app_dir=None)) == runner.FORCED
+    assert "Interrupted while the application was being imported" in caplog.text
+
+
+def test_leaving_waits_for_threads_as_long_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait, args=(PATIENCE,))
+    thread.start()
+    assert runner.leave(0, 0.05) == 0 and ended == [0]
+    assert runner.leave(1, None) == 1 and ended == [0, 1]
+    threading.Timer(0.3, release.set).start()
+    assert runner.leave(0, None) == 0 and ended == [0, 1]
+    thread.join()
+    assert runner.leave(0, 0) == 0 and ended == [0, 1]
