@@ -137,7 +137,8 @@ async def _resolve(loop: Any, sock: socket.socket, address: Any) -> Any:
     found = await loop.getaddrinfo(host, port, family=sock.family, type=sock.type, proto=sock.proto)
     if not found:
         raise OSError(f"getaddrinfo() returned empty list for {host!r}")
-    return found[0][4]
+    # An IPv6 address may bring its flow and its scope, without which a link-local one leads nowhere.
+    return found[0][4][:2] + tuple(address[2:]) if address[2:] else found[0][4]
 
 
 async def sendfile(loop: Any, sock: socket.socket, file: Any, offset: int, count: int | None, fallback: bool) -> int:

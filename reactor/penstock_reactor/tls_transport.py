@@ -118,6 +118,7 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
     def abort(self) -> None:
         """Drop everything, then connection_lost(None)."""
         self._phase = Phase.LOST
+        self._stop_timer()
         if self._lower is not None:
             self._lower.abort()
 

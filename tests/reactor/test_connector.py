@@ -211,6 +211,27 @@ def test_a_local_address_of_another_family_is_refused(loop: EventLoop, listener:
         loop.run_until_complete(loop.create_connection(Recorder, *listener.getsockname(), local_addr=("::1", 0)))
 
 
+def test_the_scope_of_a_link_local_address_is_kept(loop: EventLoop) -> None:
+    interfaces = Path("/proc/net/if_inet6")
+    lines = interfaces.read_text().splitlines() if interfaces.exists() else []
+    found = [line.split() for line in lines if line.startswith("fe80")]
+    if not found:
+        pytest.skip("no link-local address here")
+    digits, name = found[0][0], found[0][5]
+    host = ":".join(digits[at : at + 4] for at in range(0, 32, 4)) + "%" + name
+
+    async def main() -> None:
+        address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][4]
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(address)
+            listener.listen()
+            transport, protocol = await loop.create_connection(Recorder, host, listener.getsockname()[1])
+            assert transport.get_extra_info("peername") == listener.getsockname()
+            await finish(transport, protocol)
+
+    loop.run_until_complete(main())
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -229,3 +229,58 @@ def test_a_borrower_hears_of_the_end(loop: EventLoop, pair: Pair) -> None:
         await protocol.heard("connection_lost")
 
     loop.run_until_complete(main())
+
+
+def test_a_reset_while_large_pieces_leave_ends_the_connection(loop: EventLoop, pair: Pair) -> None:
+    async def main() -> None:
+        protocol = Recorder()
+        transport = opened(loop, FaultySocket(pair[0], {("sendmsg", 1): BrokenPipeError()}), protocol)
+        transport.writelines([b"x" * JOIN_BYTES] * 2)
+        lost = await protocol.heard("connection_lost")
+        assert isinstance(lost[1], BrokenPipeError)
+
+    loop.run_until_complete(main())
+
+
+def test_large_pieces_wait_whole_when_the_socket_is_full(loop: EventLoop, pair: Pair) -> None:
+    async def main() -> None:
+        protocol = Recorder()
+        transport = opened(loop, FaultySocket(pair[0], {("sendmsg", 1): BlockingIOError()}), protocol)
+        transport.writelines([b"x" * JOIN_BYTES] * 2)
+        assert transport.get_write_buffer_size() == 2 * JOIN_BYTES
+        assert await read_exactly(pair[1], 2 * JOIN_BYTES) == b"x" * JOIN_BYTES * 2
+        await finish(transport, protocol)
+
+    loop.run_until_complete(main())
+
+
+def test_a_poller_without_room_costs_the_connection_and_no_more(
+    loop: EventLoop, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError("no room")
+
+    def refuse(fd: int, callback: object) -> None:
+        raise full
+
+    async def main() -> None:
+        protocol = Recorder()
+        transport = opened(loop, pair[0], protocol)
+        monkeypatch.setattr(loop._poller, "watch_writer", refuse)
+        transport.write(LARGE)
+        assert await protocol.heard("connection_lost") == ("connection_lost", full)
+
+    loop.run_until_complete(main())
+
+
+def test_a_peer_gone_before_write_eof_is_only_a_debug_line(
+    loop: EventLoop, pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = Recorder()
+    transport = opened(loop, pair[0], protocol)
+    loop.set_debug(True)
+    pair[0].close()  # behind our back, so that shutdown fails
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        transport.write_eof()
+    assert "shutdown failed" in caplog.text
+    transport._is_watched = False  # the closed descriptor has left the poller by itself
+    loop.run_until_complete(finish(transport, protocol))

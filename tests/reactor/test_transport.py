@@ -235,6 +235,38 @@ def test_a_failed_read_is_tried_again_or_ends_the_connection(
     loop.run_until_complete(main())
 
 
+def test_a_failure_of_the_network_is_a_debug_line(
+    loop: EventLoop, pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        protocol = Recorder()
+        opened(loop, FaultySocket(pair[0], {("recv", 1): TimeoutError()}), protocol)
+        pair[1].send(b"x")
+        await protocol.heard("connection_lost")
+
+    loop.set_debug(True)
+    with caplog.at_level("DEBUG", "asyncio"):
+        loop.run_until_complete(main())
+    assert [record.levelname for record in caplog.records if "read error" in record.message] == ["DEBUG"]
+
+
+def test_a_poller_without_room_ends_the_connection(
+    loop: EventLoop, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError("no room")
+
+    def refuse(fd: int, callback: object) -> None:
+        raise full
+
+    async def main() -> None:
+        protocol = Recorder()
+        monkeypatch.setattr(loop._poller, "watch_reader", refuse)
+        opened(loop, pair[0], protocol)
+        assert await protocol.heard("connection_lost") == ("connection_lost", full)
+
+    loop.run_until_complete(main())
+
+
 def test_what_one_connection_sets_in_its_context_no_other_sees(loop: EventLoop, pair: Pair) -> None:
     var = contextvars.ContextVar("var", default="outer")
     seen: list[str] = []
