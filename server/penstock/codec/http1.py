@@ -30,7 +30,10 @@ from .response import STATUS_LINES, Defaults, encode_fields, encode_trailers
 from .states import Framing, HeadPart, Request, Response
 from .target import parse_request_line
 
-_WITHOUT_CONTENT = (204, 304)
+_WITHOUT_CONTENT = (204, 205, 304)
+
+_LENGTH_LINES: dict[int, bytes] = {}
+_MAX_LENGTH_LINES = 1024
 
 MAX_SKIPPED_BODY = 65536
 """A body the app did not read is skipped up to this many octets; beyond, closing is cheaper."""
@@ -251,15 +254,17 @@ class Http1Codec:
         self._request = _HEAD
         self._response = _NONE
         self._head = None
-        start = self._start + b"content-length: %d\r\n\r\n" % size
+        start = self._start + (_LENGTH_LINES.get(size) or _length_line(size)) + b"\r\n"
         return [start + octets] if size <= _JOIN_BELOW else [start, octets]
 
     def encode_last_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         """End a body in chunks with trailers; elsewhere they have no place and are left out (RFC 9112 7.1.2)."""
-        if self._response is not _STARTED or self._framing is not _CHUNKS:
-            return self.encode_body(b"", True)
+        start = self.encode_body(b"", False)
+        if self._framing is not _CHUNKS:
+            return start + self.encode_body(b"", True)
+        end = b"0\r\n" + encode_trailers(fields) + b"\r\n"
         self._end_response()
-        return [b"0\r\n" + encode_trailers(fields) + b"\r\n"]
+        return [part for part in (*start, end) if part]
 
     def encode_refusal(self, status: int, reason: str, defaults: Defaults) -> bytes:
         """A whole response of the server's own, the last one on this connection."""
@@ -278,10 +283,12 @@ class Http1Codec:
         """Choose the framing (RFC 9112 6), decide about the connection, and put the head together."""
         head, status, length = self._head, self._status, self._length
         framing_line = b""
-        if status == 204 or status == 304 or (head is not None and head.method == "HEAD"):
+        if status in _WITHOUT_CONTENT or (head is not None and head.method == "HEAD"):
             framing = _NO_BODY
-            # RFC 9110 8.6: never in a 204; elsewhere only what a GET would have been told.
-            if length is None and is_last and octets and status != 304:
+            # RFC 9110 8.6: never in a 204, none of it in a 205; elsewhere only what a GET would have been told.
+            if status == 205:
+                length = 0
+            elif length is None and is_last and octets and status != 304:
                 length = len(octets)
             if length is not None and status != 204:
                 framing_line = b"content-length: %d\r\n" % length
@@ -330,6 +337,14 @@ class Http1Codec:
             self._request = _HEAD
             self._response = _NONE
             self._head = None
+
+
+def _length_line(size: int) -> bytes:
+    """A Content-Length line, kept while there is room: making one anew costs more than all else in a small answer's head."""
+    line = b"content-length: %d\r\n" % size
+    if len(_LENGTH_LINES) < _MAX_LENGTH_LINES:
+        _LENGTH_LINES[size] = line
+    return line
 
 
 def _misfit(excess: int) -> ResponseError:

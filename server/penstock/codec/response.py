@@ -77,7 +77,9 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> 
                     # What the app says itself is not said for it.
                     common = common.replace({_DATE: defaults.date, _SERVER: defaults.server}.get(kind, b""), b"")
             lines.append(line)
-    except (TypeError, AttributeError) as error:
+    except ResponseError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
         raise ResponseError(f"headers must be an iterable of pairs of bytes: {error}") from None
     if unchecked:
         _check(unchecked)

@@ -51,7 +51,7 @@ REQUEST_MOVES = {
 
 RESPONSE_MOVES = {
     Response.NONE: {Response.HELD: "encode_head"},
-    Response.HELD: {Response.BODY: "encode_body", Response.NONE: "drop_head"},
+    Response.HELD: {Response.BODY: "encode_body", Response.NONE: "drop_head, or a whole response at once"},
     Response.BODY: {Response.COMPLETE: "the last piece"},
     Response.COMPLETE: {Response.NONE: "the request is complete too, and nobody wants to close"},
 }
