@@ -283,19 +283,19 @@ def test_a_new_session_is_started_when_asked_for(loop: EventLoop) -> None:
 @posix
 @pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize(
-    ("stop", "number"),
+    ("stop", "name"),
     [
-        (lambda transport: transport.kill(), signal.SIGKILL),
-        (lambda transport: transport.terminate(), signal.SIGTERM),
-        (lambda transport: transport.send_signal(signal.SIGHUP), signal.SIGHUP),
+        (lambda transport: transport.kill(), "SIGKILL"),
+        (lambda transport: transport.terminate(), "SIGTERM"),
+        (lambda transport: transport.send_signal(signal.Signals["SIGHUP"]), "SIGHUP"),
     ],
 )
-def test_signals_reach_a_running_child_and_no_other(loop: EventLoop, stop: Callable[[Any], None], number: int) -> None:
+def test_signals_reach_a_running_child_and_no_other(loop: EventLoop, stop: Callable[[Any], None], name: str) -> None:
     async def main() -> None:
         transport, recorder = await started(*BLOCKED)
         await recorder.heard("pipe_data_received")
         stop(transport)
-        assert await transport._wait() == -number
+        assert await transport._wait() == -signal.Signals[name]
         with pytest.raises(ProcessLookupError):
             stop(transport)
         transport.close()
