@@ -1,7 +1,8 @@
-"""A request's head: one block of octets in, one `RequestHead` out, or a `ProtocolError`.
+"""A request's head: octets in, one `RequestHead` out, or None for "more must come", or a `ProtocolError`.
 
-The block is what stands before the empty line, found by `http1.py`. Nothing is repaired; whatever is doubtful is
-refused (RFC 9112 11: what two parsers may read in two ways is how requests are smuggled).
+Nothing is repaired; whatever is doubtful is refused (RFC 9112 11: what two parsers may read in two ways is how requests
+are smuggled). A head that is refused is judged as if it had come octet by octet, so that of several faults the first
+one counts, however the octets were cut into pieces; and a head that can no longer become a good one is not waited for.
 
 Its tricks leave the loops to C and look at nothing twice. One `translate` checks every octet of the fields, one `split`
 makes the lines, and bounded tables answer for what repeats: `_NAMES` knows each field name that was checked once,
@@ -11,12 +12,18 @@ mostly sends the same fields again: a reader keeps its own connection's last one
 Twelve fields cost 4 µs the first time, 1 to 2 µs then, and 20 µs checked one by one.
 """
 
+from itertools import compress
+from operator import ne
+
+from .buffer import Buffer
 from .errors import ProtocolError
 from .events import CHUNKED, Field, RequestHead
 from .grammar import BAD_OCTET, FIELD_OCTETS, HOST, MAX_LENGTH_DIGITS, TRANSFER_CODING, is_token, tokens_of
+from .states import HeadPart
 from .target import parse_request_line
 
 _PLAIN, _REPEATED, _DECISIVE = range(3)
+_NOTHING, _EMPTY_LINE, _REQUEST_LINE = HeadPart
 
 # Fields that decide about framing, routing or the connection: looked at in every request.
 _DECISIVE_NAMES = (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade")
@@ -51,23 +58,75 @@ class HeadReader:
     `is_lenient` lets lower-case methods and raw octets above ASCII in the target pass, `is_secure` https targets.
     """
 
-    __slots__ = ("_max_fields", "_is_lenient", "_is_secure", "_block", "_head", "_field_block", "_lines")
+    __slots__ = (
+        "_max_octets", "_max_fields", "_is_lenient", "_is_secure", "_part", "_inspected", "_block", "_head", "_field_block", "_lines",
+    )  # fmt: skip
 
-    def __init__(self, max_fields: int, is_lenient: bool = False, is_secure: bool = False) -> None:
+    def __init__(self, max_octets: int, max_fields: int, is_lenient: bool = False, is_secure: bool = False) -> None:
+        self._max_octets = max_octets
         self._max_fields = max_fields
         self._is_lenient = is_lenient
         self._is_secure = is_secure
+        # How much of a head that is not whole was looked at, and what it was.
+        self._part = _NOTHING
+        self._inspected = 0
         # The last head, if its fields said no more than "1.1, without a body": whole, its meaning, its fields as lines.
         self._block = b""
         self._head: RequestHead | None = None
         self._field_block = b""
         self._lines: list[bytes] = []
 
-    def read(self, block: bytes) -> RequestHead:
-        """Read a head: the request line and the fields, without the empty line behind them.
+    def read(self, buffer: Buffer) -> RequestHead | None:
+        """Read a head: the request line, the fields, the empty line behind them; None until all of it has come.
 
-        Raises ProtocolError: 400 for a broken rule; 413, 414, 417, 431, 501 and 505 where RFC 9110 15 has a status for it.
+        Raises ProtocolError: 400 for a broken rule; 413, 414, 417, 421, 431, 501 and 505 where RFC 9110 15 has a status for it.
         """
+        try:
+            block = buffer.take_until(b"\r\n\r\n")
+            if block is None:
+                self._inspect(buffer, self._max_octets + 4)
+                if buffer.size > self._max_octets + 3:
+                    raise _too_long(buffer.peek(0), self._max_octets)
+                return None
+            # RFC 9112 2.2: one empty line before the request line is ignored.
+            if block[:2] == b"\r\n" and self._part is _NOTHING:
+                block = block[2:]
+            head = self._read_whole(block, buffer)
+        except ProtocolError as error:
+            error.locate(buffer.peek(0))
+            raise
+        self._part, self._inspected = _NOTHING, 0
+        return head
+
+    def _read_whole(self, block: bytes, buffer: Buffer) -> RequestHead:
+        try:
+            if len(block) > self._max_octets:
+                raise _too_long(block, self._max_octets)
+            return self.read_block(block)
+        except ProtocolError:
+            buffer.put_back(block + b"\r\n\r\n")
+            self._part, self._inspected = _EMPTY_LINE, 0
+            self._inspect(buffer, min(len(block), self._max_octets) + 4)
+            raise
+
+    def _inspect(self, buffer: Buffer, end: int) -> None:
+        """Refuse a head, `end` octets of it at most, that can no longer become a good one. Each octet is seen once."""
+        if self._part is _NOTHING and buffer.peek(0, 2) == b"\r\n":
+            buffer.skip(2)
+            self._part = _EMPTY_LINE
+        fresh = buffer.peek(self._inspected, end)
+        bad = BAD_OCTET.search(fresh)
+        line_end = fresh.find(b"\r\n") if self._part is not _REQUEST_LINE else -1
+        if line_end >= 0 and (bad is None or bad.start() > line_end):
+            parse_request_line(buffer.peek(0, self._inspected + line_end), self._is_lenient, self._is_secure)
+            self._part = _REQUEST_LINE
+        if bad is not None:
+            raise bad_octet(fresh, self._inspected)
+        # A CR at the end may get its LF yet.
+        self._inspected += len(fresh) - fresh.endswith(b"\r")
+
+    def read_block(self, block: bytes) -> RequestHead:
+        """Read what stands before the empty line."""
         last = self._head
         if block == self._block and last is not None:
             return last
@@ -89,7 +148,7 @@ class HeadReader:
         head = RequestHead(method, path, query, version, fields, body_length, keeps_alive, expects_continue, protocols)
         if is_ordinary and keeps_alive and not body_length and not protocols and len(block) <= _MAX_BLOCK_KEPT:
             self._block, self._head, self._field_block = block, head, field_block
-            self._lines = field_block.splitlines(keepends=True)
+            self._lines = field_block.split(b"\r\n")
         return head
 
     def _read_alike(self, block: bytes, last_fields: list[Field]) -> list[Field] | None:
@@ -99,31 +158,23 @@ class HeadReader:
         """
         if block == self._field_block:
             return last_fields
-        place = 0
-        changes: list[tuple[int, bytes, Field]] = []
-        for index, line in enumerate(self._lines):
-            if block.startswith(line, place):
-                place += len(line)
-                continue
-            end = block.find(b"\r\n", place)
-            if end < 0:
-                end = len(block)
-            line = block[place:end]
-            name, colon, value = line.partition(b":")
-            known = _NAMES.get(name)
-            if known is None or known[1] == _DECISIVE or known[0] != last_fields[index][0] or not colon:
-                return None
-            changes.append((index, line, (known[0], value.strip(b" \t"))))
-            place = end + 2
-        # More lines than last time, or a forbidden octet: the full reading says which.
-        if place < len(block) or b"".join([line for _, line, _ in changes]).translate(None, FIELD_OCTETS):
+        lines, last_lines = block.split(b"\r\n"), self._lines
+        if len(lines) != len(last_lines):
             return None
         fields = last_fields.copy()
-        last = len(fields) - 1
-        for index, line, field in changes:
-            self._lines[index] = line + b"\r\n" if index != last else line
-            fields[index] = field
-        self._field_block = block
+        changed = []
+        for place in compress(range(len(lines)), map(ne, lines, last_lines)):
+            line = lines[place]
+            name, colon, value = line.partition(b":")
+            known = _NAMES.get(name)
+            if known is None or known[1] == _DECISIVE or known[0] != fields[place][0] or not colon:
+                return None
+            fields[place] = known[0], value.strip(b" \t")
+            changed.append(line)
+        # A forbidden octet: the full reading finds it again, and says which.
+        if b"".join(changed).translate(None, FIELD_OCTETS):
+            return None
+        self._field_block, self._lines = block, lines
         return fields
 
 
@@ -217,16 +268,22 @@ def _judge(version: str, decisive: list[Field]) -> tuple[int, bool, bool, tuple[
     body_length = _body_length(length, codings, version) if length is not None or codings else 0
     # RFC 9112 9.3: close wins over keep-alive; 1.1 stays open unless told, 1.0 closes unless told.
     keeps_alive = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
-    expects_continue = False
-    if expectation or protocols:
-        # A 1.0 client cannot be asked to wait or to switch: both fields are ignored (RFC 9110 7.8 and 10.1.1).
-        if version == "1.0" or b"upgrade" not in options:
-            protocols = ()
-        if expectation and version == "1.1":
-            if set(tokens_of(expectation)) != {b"100-continue"}:
-                raise ProtocolError(417, "an expectation other than 100-continue", "RFC 9110 10.1.1", excerpt=expectation)
-            expects_continue = body_length != 0
-    return body_length, keeps_alive, expects_continue, protocols
+    # A 1.0 client cannot be asked to wait or to switch: both fields are ignored (RFC 9110 7.8 and 10.1.1).
+    if version == "1.0" or b"upgrade" not in options:
+        protocols = ()
+    if expectation and version == "1.1":
+        if set(tokens_of(expectation)) != {b"100-continue"}:
+            raise ProtocolError(417, "an expectation other than 100-continue", "RFC 9110 10.1.1", excerpt=expectation)
+        return body_length, keeps_alive, body_length != 0, protocols
+    return body_length, keeps_alive, False, protocols
+
+
+def _too_long(block: bytes, limit: int) -> ProtocolError:
+    """414 when the target alone is too long, else 431."""
+    line_end = block.find(b"\r\n")
+    if line_end < 0 or line_end > limit:
+        return ProtocolError(414, f"a request line over {limit} octets", "RFC 9112 3", excerpt=block)
+    return ProtocolError(431, f"a request head over {limit} octets", "RFC 6585 5", excerpt=block)
 
 
 def _check_host(host: bytes) -> None:

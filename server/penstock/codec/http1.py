@@ -11,8 +11,7 @@ the response, and each side is in one of a few states:
 When both are COMPLETE the next exchange begins, unless the connection is to be closed. The response's head is held
 back until the first piece of its body: they leave together, and what frames the body can be chosen in full knowledge.
 
-Whatever way the octets are cut into pieces, the same comes of them: a head that is refused is judged as if it had
-come octet by octet, so that of several faults the first one counts.
+Whatever way the octets are cut into pieces, the same comes of them.
 
 Knows no socket, clock or log; the Date line is handed in ready-made.
 """
@@ -24,11 +23,9 @@ from .body import ChunkedReader, LengthReader
 from .buffer import Buffer
 from .errors import ProtocolError, ResponseError
 from .events import CHUNKED, BodyEnd, Event, RequestHead
-from .grammar import BAD_OCTET
-from .head import HeadReader, bad_octet
+from .head import HeadReader
 from .response import STATUS_LINES, Defaults, encode_fields, encode_trailers
-from .states import Framing, HeadPart, Request, Response
-from .target import parse_request_line
+from .states import Framing, Request, Response
 
 _WITHOUT_CONTENT = (204, 205, 304)
 
@@ -55,7 +52,6 @@ class Limits(NamedTuple):
 # Looking a member up in its class costs a microsecond's tenth each time; the hot path reads these.
 _HEAD, _BODY, _COMPLETE, _FAILED = Request
 _NONE, _HELD, _STARTED, _ENDED = Response
-_NOTHING, _EMPTY_LINE, _REQUEST_LINE = HeadPart
 _NO_BODY, _LENGTH, _CHUNKS, _UNTIL_CLOSE = Framing
 
 
@@ -63,7 +59,7 @@ class Http1Codec:
     """Bytes and events of one connection, server side."""
 
     __slots__ = (
-        "wants_close", "buffer", "_limits", "_inspected", "_part", "_request", "_head_reader", "_head", "_reader",
+        "wants_close", "buffer", "_limits", "_request", "_head_reader", "_head", "_reader",
         "_response", "_status", "_start", "_length", "_framing", "_left", "_is_ordinary",
     )  # fmt: skip
 
@@ -73,10 +69,8 @@ class Http1Codec:
         self._limits = limits
         self.buffer = Buffer()
         """What came and was not read yet; only the codec takes from it."""
-        self._inspected = 0
-        self._part = _NOTHING
         self._request = _HEAD
-        self._head_reader = HeadReader(limits.fields, limits.is_lenient, limits.is_secure)
+        self._head_reader = HeadReader(*limits)
         self._head: RequestHead | None = None
         self._reader: LengthReader | ChunkedReader | None = None
         self._response = _NONE
@@ -112,15 +106,10 @@ class Http1Codec:
         """
         try:
             if self._request is _HEAD:
-                block = self.buffer.take_until(b"\r\n\r\n")
-                if block is not None:
-                    return self._read_head(block)
-                self._inspect_partial_head()
-            elif self._request is _BODY:
+                return self._read_head()
+            if self._request is _BODY:
                 return self._read_body()
-        except ProtocolError as error:
-            if self._request is _HEAD:
-                error.locate(self.buffer.peek(0))
+        except ProtocolError:
             self._request = _FAILED
             # Nothing that came behind it may be read (CVE-2024-49768's lesson).
             self.buffer.clear()
@@ -128,56 +117,21 @@ class Http1Codec:
             raise
         return None
 
-    def _read_head(self, block: bytes) -> RequestHead:
-        limit = self._limits.head
-        # RFC 9112 2.2: one empty line before the request line is ignored.
-        if block[:2] == b"\r\n" and self._part is _NOTHING:
-            block = block[2:]
-        try:
-            if len(block) > limit:
-                raise _too_long(block, limit)
-            head = self._head = self._head_reader.read(block)
-        except ProtocolError:
-            self.buffer.put_back(block + b"\r\n\r\n")
-            self._part, self._inspected = _EMPTY_LINE, 0
-            self._inspect(min(len(block), limit) + 4)
-            raise
-        self._part, self._inspected = _NOTHING, 0
+    def _read_head(self) -> RequestHead | None:
+        head = self._head = self._head_reader.read(self.buffer)
+        if head is None:
+            return None
         self._is_ordinary = False
         if not head.body_length:
             self._request = _COMPLETE
             self._is_ordinary = head.keeps_alive and head.version == "1.1" and head.method != "HEAD"
         elif head.body_length == CHUNKED:
             self._request = _BODY
-            self._reader = ChunkedReader(limit, self._limits.fields)
+            self._reader = ChunkedReader(self._limits.head, self._limits.fields)
         else:
             self._request = _BODY
             self._reader = LengthReader(head.body_length)
         return head
-
-    def _inspect_partial_head(self) -> None:
-        limit = self._limits.head
-        self._inspect(limit + 4)
-        if self.buffer.size > limit + 3:
-            raise _too_long(self.buffer.peek(0), limit)
-
-    def _inspect(self, end: int) -> None:
-        """Refuse a head, `end` octets of it at most, that can no longer become a good one. Each octet is seen once."""
-        buffer = self.buffer
-        if self._part is _NOTHING and buffer.peek(0, 2) == b"\r\n":
-            buffer.skip(2)
-            self._part = _EMPTY_LINE
-        fresh = buffer.peek(self._inspected, end)
-        bad = BAD_OCTET.search(fresh)
-        line_end = fresh.find(b"\r\n") if self._part is not _REQUEST_LINE else -1
-        if line_end >= 0 and (bad is None or bad.start() > line_end):
-            line = buffer.peek(0, self._inspected + line_end)
-            parse_request_line(line, self._limits.is_lenient, self._limits.is_secure)
-            self._part = _REQUEST_LINE
-        if bad is not None:
-            raise bad_octet(fresh, self._inspected)
-        # A CR at the end may get its LF yet.
-        self._inspected += len(fresh) - fresh.endswith(b"\r")
 
     def _read_body(self) -> Event | None:
         event = self._reader.read(self.buffer) if self._reader is not None else None
@@ -351,11 +305,3 @@ def _misfit(excess: int) -> ResponseError:
     if excess > 0:
         return ResponseError(f"the body is {excess} octets longer than its content-length")
     return ResponseError(f"the body is {-excess} octets shorter than its content-length")
-
-
-def _too_long(block: bytes, limit: int) -> ProtocolError:
-    """414 when the target alone is too long, else 431."""
-    line_end = block.find(b"\r\n")
-    if line_end < 0 or line_end > limit:
-        return ProtocolError(414, f"a request line over {limit} octets", "RFC 9112 3", excerpt=block)
-    return ProtocolError(431, f"a request head over {limit} octets", "RFC 6585 5", excerpt=block)
