@@ -23,8 +23,8 @@ PAUSE = 0.5
 WARN_EVERY = 60.0
 """Seconds between two warnings of it."""
 
-FLOOD = 2.0
-"""A client too many is told so; but this many times the limit are not even worth an answer."""
+FLOOD = 64
+"""A client too many is told so; but when so many are being told, the next ones are dropped without a word."""
 
 _log = logging.getLogger("penstock.error")
 
@@ -100,11 +100,11 @@ class Acceptor:
 
     def _admit(self, connection: HttpConnection) -> None:
         """Open a connection, unless a limit is reached."""
-        for share, reason in self._service.crowding(connection.client):
-            if share >= FLOOD:
+        for excess, reason in self._service.crowding(connection.client):
+            if excess >= FLOOD:
                 connection.channel.close()
                 return
-            if share >= 1.0:
+            if excess >= 0:
                 connection.turn_away(ProtocolError(503, reason, "RFC 9110 15.6.4"))
                 return
         connection.open()

@@ -81,14 +81,14 @@ class Service:
                 del self._clients[host]
         self.notice_idle()
 
-    def crowding(self, client: Address | None) -> list[tuple[float, str]]:
-        """How much of its room each limit of connections has given away, and what to say when that is all (1.0)."""
+    def crowding(self, client: Address | None) -> list[tuple[int, str]]:
+        """For each limit of connections by how many it is exceeded (0: reached), and what to say when it is."""
         settings, found = self.settings, []
         if settings.limit_connections is not None:
-            found.append((len(self.connections) / settings.limit_connections, "too many connections are open"))
+            found.append((len(self.connections) - settings.limit_connections, "too many connections are open"))
         if settings.limit_connections_per_client is not None and self._clients is not None and client is not None:
-            share = self._clients.get(client[0], 0) / settings.limit_connections_per_client
-            found.append((share, "too many connections of this client are open"))
+            excess = self._clients.get(client[0], 0) - settings.limit_connections_per_client
+            found.append((excess, "too many connections of this client are open"))
         return found
 
     async def drain(self) -> None:

@@ -208,7 +208,10 @@ def test_a_loop_that_can_watch_no_more_sockets_pauses(listening: Any, monkeypatc
 
 
 @pytest.mark.parametrize("option", ["limit_connections", "limit_connections_per_client"])
-def test_above_a_limit_clients_are_turned_away_and_beyond_that_dropped(listening: Any, option: str) -> None:
+def test_above_a_limit_clients_are_turned_away_and_beyond_that_dropped(
+    listening: Any, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.connection.acceptor.FLOOD", 2)
     server = listening({option: 2})
     clients = [server.connect() for _ in range(5)]
     try:

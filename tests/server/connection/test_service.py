@@ -105,11 +105,11 @@ def test_a_connection_that_opens_during_a_drain_is_answered_and_closed(wired: Ma
 def test_connections_are_counted_for_each_client(loop: EventLoop) -> None:
     wire = Wire(loop, limit_connections=10, limit_connections_per_client=2)
     service = wire.service
-    assert [share for share, _ in service.crowding(("192.0.2.1", 99))] == [0.1, 0.5]
-    assert [share for share, _ in service.crowding(("192.0.2.2", 99))] == [0.1, 0.0]
-    assert [share for share, _ in service.crowding(None)] == [0.1]
+    assert [excess for excess, _ in service.crowding(("192.0.2.1", 99))] == [-9, -1]
+    assert [excess for excess, _ in service.crowding(("192.0.2.2", 99))] == [-9, -2]
+    assert [excess for excess, _ in service.crowding(None)] == [-9]
     wire.close()
-    assert [share for share, _ in service.crowding(("192.0.2.1", 99))] == [0.0, 0.0]
+    assert [excess for excess, _ in service.crowding(("192.0.2.1", 99))] == [-10, -2]
     assert service._clients == {}
 
 
