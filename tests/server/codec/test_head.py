@@ -13,13 +13,13 @@ BLOCKS = [b"GET / HTTP/1.1\r\nHost: a", b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b", 
 
 def read(block: bytes, reader: HeadReader | None = None) -> RequestHead | tuple[int, str]:
     try:
-        return (reader or HeadReader(20)).read(block)
+        return (reader or HeadReader(65536, 20)).read_block(block)
     except ProtocolError as error:
         return error.status, error.reason
 
 
 def head_of(block: bytes) -> RequestHead:
-    return HeadReader(20).read(block)
+    return HeadReader(65536, 20).read_block(block)
 
 
 def corpus_blocks() -> list[bytes]:
@@ -37,7 +37,7 @@ def test_a_head_says_all_that_matters_about_the_connection() -> None:
 
 def test_a_reader_gives_the_same_for_a_head_whatever_it_has_read_before() -> None:
     blocks = corpus_blocks()
-    reader = HeadReader(20)
+    reader = HeadReader(65536, 20)
     for block in blocks:
         fresh = read(block)
         for before in BLOCKS:
@@ -51,7 +51,7 @@ def test_a_reader_gives_the_same_for_a_head_whatever_it_has_read_before() -> Non
     b"X-A: b\r", b"X-A: b\n", b"x-a:c", b"X-B: b", b": b", b"Expect: y", b"Upgrade: y", b"X-A:\x0b3",
 ])
 def test_a_line_in_the_place_of_another_is_read_as_if_nothing_was_before(line: bytes) -> None:
-    reader = HeadReader(20)
+    reader = HeadReader(65536, 20)
     read(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nX-C: d", reader)
     for lines in ((b"Host: a", line, b"X-C: d"), (line, b"X-A: b", b"X-C: d"), (b"Host: a", b"X-A: b", line), (b"Host: a", line)):
         block = b"\r\n".join((b"GET / HTTP/1.1", *lines))
@@ -76,19 +76,19 @@ def test_nothing_secret_stays_in_the_tables_all_connections_share() -> None:
 
 
 def test_long_names_lines_and_blocks_are_not_kept() -> None:
-    reader = HeadReader(20)
-    reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: " + b"u" * 5000 + b"\r\n" + b"n" * 100 + b": v")
+    reader = HeadReader(65536, 20)
+    reader.read_block(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: " + b"u" * 5000 + b"\r\n" + b"n" * 100 + b": v")
     assert not any(len(line) > 256 for line in head._LINES) and not any(len(name) > 64 for name in head._NAMES)
     assert reader._block == b""
-    reader.read(BLOCKS[1])
-    reader.read(b"GET /" + b"t" * 5000 + b" HTTP/1.1\r\nHost: a\r\nX-A: c")
+    reader.read_block(BLOCKS[1])
+    reader.read_block(b"GET /" + b"t" * 5000 + b" HTTP/1.1\r\nHost: a\r\nX-A: c")
     assert len(reader._block) < 5000
 
 
 def test_only_as_many_fields_as_allowed() -> None:
     block = b"GET / HTTP/1.1\r\nHost: a" + b"\r\nA: b" * 3
-    assert HeadReader(4).read(block).fields[3] == (b"a", b"b")
-    assert read(block, HeadReader(3)) == (431, "more than 3 header fields")
+    assert HeadReader(65536, 4).read_block(block).fields[3] == (b"a", b"b")
+    assert read(block, HeadReader(65536, 3)) == (431, "more than 3 header fields")
 
 
 @pytest.mark.parametrize("length", [b"", b"+1", b"-1", b" 1", b"1 ", b"1_0", b"0x1", b"\xb2", b"1,1", b"1.0", b"9" * 19, b"0" * 5000])
