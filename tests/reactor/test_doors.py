@@ -7,6 +7,7 @@ import inspect
 import os
 import selectors
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ def test_a_writer_is_called_while_there_is_room(loop: EventLoop, pair: Pair) -> 
     assert seen == ["writable"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="select() takes only sockets there")
 def test_pipes_can_be_watched_where_the_platform_allows(loop: EventLoop) -> None:
     reading, writing = os.pipe()
     seen: list[bytes] = []

@@ -4,6 +4,8 @@ import asyncio
 import io
 import os
 import socket
+import struct
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -15,6 +17,9 @@ from penstock_reactor import EventLoop
 
 Pair = tuple[socket.socket, socket.socket]
 PATIENCE = 10
+# l_onoff and l_linger: a close that resets the connection.
+LINGER_NOT = struct.pack("ii", 1, 0)
+without_unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets on this platform")
 
 
 def run(loop: EventLoop, coro: Coroutine[Any, Any, Any]) -> Any:
@@ -123,12 +128,14 @@ def test_datagrams_go_and_come(loop: EventLoop, udp: Pair) -> None:
         await loop.sock_sendto(first, b"two", second.getsockname())
         assert await task == (3, first.getsockname())
         assert buffer[:3] == b"two"
-        await loop.sock_sendto(first, b"three", second.getsockname())
-        assert (await loop.sock_recvfrom_into(second, buffer, 2))[0] == 2
+        if sys.platform != "win32":  # where a datagram that is too long is an error
+            await loop.sock_sendto(first, b"three", second.getsockname())
+            assert (await loop.sock_recvfrom_into(second, buffer, 2))[0] == 2
 
     run(loop, main())
 
 
+@without_unix
 def test_sendto_waits_for_room(loop: EventLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
 
@@ -189,6 +196,7 @@ def test_connect_to_nobody_is_refused_with_the_address(loop: EventLoop) -> None:
     run(loop, main())
 
 
+@without_unix
 def test_connect_to_a_full_unix_listener_fails_instead_of_pretending(loop: EventLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
 
@@ -249,6 +257,7 @@ def test_a_call_that_takes_over_from_a_cancelled_one_is_not_disturbed(loop: Even
     run(loop, main())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a reset cannot be had reliably there")
 def test_a_reset_raises_from_the_call_that_waits(loop: EventLoop, listener: socket.socket) -> None:
     async def main() -> None:
         with socket.socket() as client:
@@ -256,7 +265,7 @@ def test_a_reset_raises_from_the_call_that_waits(loop: EventLoop, listener: sock
             await loop.sock_connect(client, listener.getsockname())
             connection, _ = await loop.sock_accept(listener)
             task = await blocked(loop.sock_recv(client, 10))
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
             connection.close()
             with pytest.raises(ConnectionResetError):
                 await task
@@ -357,7 +366,7 @@ def test_sendfile_falls_back_where_the_system_cannot(
     def refuse(*_: Any) -> int:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr(os, "sendfile", refuse, raising=False)
     assert send_file(loop, pair, file, 100) == ((1 << 20) - 100, (bytes(range(256)) * 4096)[100:])
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import os
 import socket
 import threading
 from typing import Any
@@ -54,7 +53,7 @@ def test_a_call_from_a_thread_wakes_a_waiting_loop_every_time(loop: EventLoop) -
 def test_a_full_bell_does_not_stop_calls_from_threads(loop: EventLoop) -> None:
     try:
         while True:
-            os.write(loop._poller.bell_fd, b"\0" * 4096)
+            loop._poller._clapper.send(b"\0" * 4096)
     except BlockingIOError:
         pass
     seen: list[int] = []
