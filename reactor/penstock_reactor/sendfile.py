@@ -4,14 +4,18 @@ In the kernel: the transport's queue leaves first, then the socket is lent out, 
 meanwhile. With TLS, or where os.sendfile does not know the file or the system, blocks are read in a thread and
 written as any other data, with a protocol in between that hears when to pause.
 Either way reading pauses, and the file's position afterwards tells how much was sent, also after a failure.
+The two loops that do the sending know nothing of transports; `sockets.py` uses them for raw sockets.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import stat
 from asyncio.constants import _SendfileMode
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .contract import ReactorLoop
@@ -19,6 +23,8 @@ from .contract import ReactorLoop
 # What the kernel is asked for at once, so that a fast peer and a large file do not keep the loop from all else.
 KERNEL_BYTES = 1024 * 1024
 BLOCK_BYTES = 64 * 1024
+# What the system says when it cannot do it with this pair of descriptors; reading and writing can.
+CANNOT = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EOVERFLOW}
 
 
 async def sendfile(
@@ -36,17 +42,21 @@ async def sendfile(
         raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
     if mode is _SendfileMode.FALLBACK and not fallback:
         raise RuntimeError(f"fallback is disabled and native sendfile is not supported for transport {transport!r}")
-    _check(file, offset, count)
+    check_part(file, offset, count)
     if mode is _SendfileMode.TRY_NATIVE:
         try:
-            return await _send_in_kernel(transport, file, offset, count)
+            return await _lend_to_kernel(transport, file, offset, count)
         except asyncio.SendfileNotAvailableError:
             if not fallback:
                 raise
-    return await _send_blocks(loop, transport, file, offset, count)
+    return await _write_blocks(loop, transport, file, offset, count)
 
 
-def _check(file: Any, offset: Any, count: Any) -> None:
+# The two loops.
+
+
+def check_part(file: Any, offset: Any, count: Any) -> None:
+    """TypeError or ValueError unless `file` is binary and the part of it makes sense."""
     if "b" not in getattr(file, "mode", "b"):
         raise ValueError("file should be opened in binary mode")
     if count is not None and not isinstance(count, int):
@@ -59,51 +69,37 @@ def _check(file: Any, offset: Any, count: Any) -> None:
         raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
 
 
-# In the kernel.
-
-
-async def _send_in_kernel(transport: Any, file: Any, offset: int, count: int | None) -> int:
-    descriptor = _regular_file(file)
-    was_reading = transport.is_reading()
-    transport.pause_reading()
+async def send_in_kernel(
+    sock: socket.socket, file: Any, offset: int, count: int | None, wait_writable: Callable[[], Awaitable[None]]
+) -> int:
+    """Let the kernel send; how many bytes. SendfileNotAvailableError, with nothing sent, when it cannot."""
+    descriptor = _descriptor(file)
     sent = 0
     try:
-        sock = await transport.lend_socket()
         while count is None or sent < count:
             size = KERNEL_BYTES if count is None else min(count - sent, KERNEL_BYTES)
-            taken = await _send_some(transport, sock.fileno(), descriptor, offset + sent, size, is_first=not sent)
+            try:
+                taken = os.sendfile(sock.fileno(), descriptor, offset + sent, size)
+            except (BlockingIOError, InterruptedError):
+                await wait_writable()
+                continue
             if not taken:
                 break
             sent += taken
+            if taken == size and sent != count:
+                # The socket would take more, but others wait for their turn.
+                await asyncio.sleep(0)
         return sent
+    except OSError as exc:
+        if sent or exc.errno not in CANNOT:
+            raise
+        raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from exc
     finally:
         if sent:
             file.seek(offset + sent)
-        transport.return_socket()
-        if was_reading:
-            transport.resume_reading()
 
 
-async def _send_some(transport: Any, sock_fd: int, descriptor: int, offset: int, size: int, is_first: bool) -> int:
-    """One successful os.sendfile, when the socket has room for it; 0 at the end of the file."""
-    while True:
-        if not is_first:
-            await transport.wait_writable()
-        is_first = False
-        try:
-            return os.sendfile(sock_fd, descriptor, offset, size)
-        except (BlockingIOError, InterruptedError):
-            continue
-        except ConnectionError:
-            raise
-        except OSError as exc:
-            if transport.is_closing():
-                raise ConnectionError("Connection is closed by peer") from exc
-            # Some file systems do not support it, whatever fstat says.
-            raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from exc
-
-
-def _regular_file(file: Any) -> int:
+def _descriptor(file: Any) -> int:
     """The descriptor of a file that the kernel can send."""
     if not hasattr(os, "sendfile"):
         raise asyncio.SendfileNotAvailableError("os.sendfile() is not available on this system")
@@ -111,33 +107,57 @@ def _regular_file(file: Any) -> int:
         descriptor: int = file.fileno()
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor
-    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+    except (AttributeError, OSError, ValueError):
+        # io.BytesIO and others that have none.
         pass
     raise asyncio.SendfileNotAvailableError("not a regular file")
 
 
-# Block by block.
-
-
-async def _send_blocks(loop: ReactorLoop, transport: Any, file: Any, offset: int, count: int | None) -> int:
+async def send_blocks(
+    loop: ReactorLoop, file: Any, offset: int, count: int | None, send: Callable[[bytes], Awaitable[None]]
+) -> int:
+    """Read in a thread, because a disk can be slow, and `send` block by block; how many bytes."""
     if offset:
         file.seek(offset)
-    valve = _Valve(loop, transport)
     sent = 0
     try:
         while count is None or sent < count:
             size = BLOCK_BYTES if count is None else min(count - sent, BLOCK_BYTES)
-            # A disk can be slow, so it is read in a thread.
             block = await loop.run_in_executor(None, file.read, size)
             if not block:
                 break
-            await valve.wait_open()
-            transport.write(block)
+            await send(block)
             sent += len(block)
         return sent
     finally:
         if sent and hasattr(file, "seek"):
             file.seek(offset + sent)
+
+
+# Through a transport.
+
+
+async def _lend_to_kernel(transport: Any, file: Any, offset: int, count: int | None) -> int:
+    was_reading = transport.is_reading()
+    transport.pause_reading()
+    try:
+        sock = await transport.lend_socket()
+        return await send_in_kernel(sock, file, offset, count, transport.wait_writable)
+    except OSError as exc:
+        if transport.is_closing() and not isinstance(exc, ConnectionError):
+            raise ConnectionError("Connection is closed by peer") from exc
+        raise
+    finally:
+        transport.return_socket()
+        if was_reading:
+            transport.resume_reading()
+
+
+async def _write_blocks(loop: ReactorLoop, transport: Any, file: Any, offset: int, count: int | None) -> int:
+    valve = _Valve(loop, transport)
+    try:
+        return await send_blocks(loop, file, offset, count, valve.write)
+    finally:
         valve.remove()
 
 
@@ -155,12 +175,13 @@ class _Valve(asyncio.Protocol):
         transport.pause_reading()
         transport.set_protocol(self)
 
-    async def wait_open(self) -> None:
-        """Wait until the transport takes more; ConnectionError when it has ended."""
+    async def write(self, block: bytes) -> None:
+        """Write when the transport takes more; ConnectionError when it has ended."""
         if self._opened is not None:
             await self._opened
         if self._transport.is_closing():
             raise self._failure or ConnectionError("Connection is closed by peer")
+        self._transport.write(block)
 
     def remove(self) -> None:
         """Put the protocol back, and tell it what it has missed."""

@@ -8,9 +8,7 @@ Sockets must be non-blocking (checked in debug mode) and plain: a TLS socket's r
 
 import asyncio
 import errno
-import os
 import socket
-import stat
 import sys
 from typing import Any
 
@@ -20,12 +18,6 @@ Buffer = Any
 
 _BLOCKED = (BlockingIOError, InterruptedError)
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
-
-# One sendfile call may not take more than a C int on some systems, and must give other tasks their turn.
-_MOST_PER_CALL = 1 << 30
-_READ_SIZE = 256 * 1024
-# The kernel cannot do it with this pair of descriptors; reading and sending can.
-_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EOVERFLOW}
 
 
 async def recv(loop: Any, sock: socket.socket, size: int) -> bytes:
@@ -148,81 +140,14 @@ async def sendfile(loop: Any, sock: socket.socket, file: Any, offset: int, count
     cannot and `fallback` is false.
     """
     _check(loop, sock)
-    _check_sendfile(sock, file, offset, count)
-    descriptor = _kernel_sendable(file)
-    if descriptor is not None:
-        sent = await _sendfile_in_kernel(loop, sock, descriptor, file, offset, count)
-        if sent is not None:
-            return sent
-    if not fallback:
-        raise asyncio.SendfileNotAvailableError(f"the system cannot send {file!r} through {sock!r}")
-    return await _sendfile_by_reading(loop, sock, file, offset, count)
-
-
-def _check_sendfile(sock: socket.socket, file: Any, offset: int, count: int | None) -> None:
-    if "b" not in getattr(file, "mode", "b"):
-        raise ValueError("file should be opened in binary mode")
     if sock.type != socket.SOCK_STREAM:
         raise ValueError("only SOCK_STREAM type sockets are supported")
-    if count is not None and not isinstance(count, int):
-        raise TypeError(f"count must be a positive integer (got {count!r})")
-    if count is not None and count <= 0:
-        raise ValueError(f"count must be a positive integer (got {count!r})")
-    if not isinstance(offset, int):
-        raise TypeError(f"offset must be a non-negative integer (got {offset!r})")
-    if offset < 0:
-        raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
+    from .sendfile import check_part, send_blocks, send_in_kernel
 
-
-def _kernel_sendable(file: Any) -> int | None:
-    if not hasattr(os, "sendfile"):
-        return None
+    check_part(file, offset, count)
     try:
-        descriptor: int = file.fileno()
-        return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    except (AttributeError, OSError, ValueError):
-        # io.BytesIO and other files without a descriptor.
-        return None
-
-
-async def _sendfile_in_kernel(
-    loop: Any, sock: socket.socket, descriptor: int, file: Any, offset: int, count: int | None
-) -> int | None:
-    total = 0
-    try:
-        while count is None or total < count:
-            wanted = _MOST_PER_CALL if count is None else min(count - total, _MOST_PER_CALL)
-            try:
-                sent = os.sendfile(sock.fileno(), descriptor, offset + total, wanted)
-            except _BLOCKED:
-                await wait_writable(loop, sock)
-                continue
-            except OSError as error:
-                if total == 0 and error.errno in _NO_SENDFILE:
-                    return None
-                raise
-            if sent == 0:
-                break
-            total += sent
-        return total
-    finally:
-        if total:
-            file.seek(offset + total)
-
-
-async def _sendfile_by_reading(loop: Any, sock: socket.socket, file: Any, offset: int, count: int | None) -> int:
-    total = 0
-    file.seek(offset)
-    try:
-        while count is None or total < count:
-            wanted = _READ_SIZE if count is None else min(count - total, _READ_SIZE)
-            # A disk may be slow, so it is read in a thread.
-            block = await loop.run_in_executor(None, file.read, wanted)
-            if not block:
-                break
-            await sendall(loop, sock, block)
-            total += len(block)
-        return total
-    finally:
-        if total:
-            file.seek(offset + total)
+        return await send_in_kernel(sock, file, offset, count, lambda: wait_writable(loop, sock))
+    except asyncio.SendfileNotAvailableError:
+        if not fallback:
+            raise
+    return await send_blocks(loop, file, offset, count, lambda block: sendall(loop, sock, block))
