@@ -63,8 +63,7 @@ class Server(asyncio.AbstractServer):
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The loop it serves on."""
-        loop: asyncio.AbstractEventLoop = self._loop
-        return loop
+        return self._loop
 
     def is_serving(self) -> bool:
         """True while connections are accepted."""

@@ -18,8 +18,8 @@ from asyncio.log import logger
 from typing import Any
 
 from .contract import ReactorLoop
-from .tls_sending import OPEN, SSLSending
 from .tls_engine import Phase, TlsEngine, TlsOptions
+from .tls_sending import OPEN, SSLSending
 
 # What a peer may go on sending after our close_notify, while we wait for its own.
 SKIP_BYTES = 256 * 1024

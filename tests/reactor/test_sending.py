@@ -6,13 +6,23 @@ import socket
 from typing import Any
 
 import pytest
-from penstock_reactor import EventLoop
+from penstock_reactor import EventLoop, sending
 from penstock_reactor.sending import JOIN_BYTES, MAX_PIECES, QUIET_DROPS, as_bytes_like
 from support.faulty import FaultySocket
 from support.recorders import Recorder
 from support.streams import finish, opened, read_exactly, turns
 
 Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture(params=["with sendmsg", "without"], autouse=True)
+def has_sendmsg(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Every test as on POSIX and as on Windows, which has no sendmsg."""
+    has: bool = request.param == "with sendmsg"
+    monkeypatch.setattr(sending, "HAS_SENDMSG", has)
+    return has
+
+
 LARGE = bytes(range(256)) * 16384  # 4 MiB: more than any socket buffer takes
 
 
@@ -231,10 +241,13 @@ def test_a_borrower_hears_of_the_end(loop: EventLoop, pair: Pair) -> None:
     loop.run_until_complete(main())
 
 
-def test_a_reset_while_large_pieces_leave_ends_the_connection(loop: EventLoop, pair: Pair) -> None:
+def test_a_reset_while_large_pieces_leave_ends_the_connection(
+    loop: EventLoop, pair: Pair, has_sendmsg: bool
+) -> None:
     async def main() -> None:
         protocol = Recorder()
-        transport = opened(loop, FaultySocket(pair[0], {("sendmsg", 1): BrokenPipeError()}), protocol)
+        method = "sendmsg" if has_sendmsg else "send"
+        transport = opened(loop, FaultySocket(pair[0], {(method, 1): BrokenPipeError()}), protocol)
         transport.writelines([b"x" * JOIN_BYTES] * 2)
         lost = await protocol.heard("connection_lost")
         assert isinstance(lost[1], BrokenPipeError)
@@ -242,10 +255,11 @@ def test_a_reset_while_large_pieces_leave_ends_the_connection(loop: EventLoop, p
     loop.run_until_complete(main())
 
 
-def test_large_pieces_wait_whole_when_the_socket_is_full(loop: EventLoop, pair: Pair) -> None:
+def test_large_pieces_wait_whole_when_the_socket_is_full(loop: EventLoop, pair: Pair, has_sendmsg: bool) -> None:
     async def main() -> None:
         protocol = Recorder()
-        transport = opened(loop, FaultySocket(pair[0], {("sendmsg", 1): BlockingIOError()}), protocol)
+        method = "sendmsg" if has_sendmsg else "send"
+        transport = opened(loop, FaultySocket(pair[0], {(method, 1): BlockingIOError()}), protocol)
         transport.writelines([b"x" * JOIN_BYTES] * 2)
         assert transport.get_write_buffer_size() == 2 * JOIN_BYTES
         assert await read_exactly(pair[1], 2 * JOIN_BYTES) == b"x" * JOIN_BYTES * 2
