@@ -44,6 +44,10 @@ class FaultySocket:
         self._count("accept")
         return self.real.accept()
 
+    def shutdown(self, how: int) -> None:
+        self._count("shutdown")
+        self.real.shutdown(how)
+
     def _count(self, method: str) -> None:
         self.calls[method] += 1
         fault = self.faults.get((method, self.calls[method]))
