@@ -56,17 +56,22 @@ class HeadReader:
     """Reads the heads of one connection.
 
     `is_lenient` lets lower-case methods and raw octets above ASCII in the target pass, `is_secure` https targets.
+    `drops_underscores` leaves out fields with "_" in their names, which CGI and WSGI cannot tell from those with "-".
     """
 
     __slots__ = (
-        "_max_octets", "_max_fields", "_is_lenient", "_is_secure", "_part", "_inspected", "_block", "_head", "_field_block", "_lines",
+        "_max_octets", "_max_fields", "_is_lenient", "_is_secure", "_drops_underscores", "_part", "_inspected", "_block", "_head",
+        "_field_block", "_lines",
     )  # fmt: skip
 
-    def __init__(self, max_octets: int, max_fields: int, is_lenient: bool = False, is_secure: bool = False) -> None:
+    def __init__(
+        self, max_octets: int, max_fields: int, is_lenient: bool = False, is_secure: bool = False, drops_underscores: bool = False
+    ) -> None:
         self._max_octets = max_octets
         self._max_fields = max_fields
         self._is_lenient = is_lenient
         self._is_secure = is_secure
+        self._drops_underscores = drops_underscores
         # How much of a head that is not whole was looked at, and what it was.
         self._part = _NOTHING
         self._inspected = 0
@@ -96,6 +101,8 @@ class HeadReader:
             error.locate(buffer.peek(0))
             raise
         self._part, self._inspected = _NOTHING, 0
+        if self._drops_underscores:
+            head = head._replace(fields=[field for field in head.fields if b"_" not in field[0]])
         return head
 
     def _read_whole(self, block: bytes, buffer: Buffer) -> RequestHead:
@@ -115,15 +122,17 @@ class HeadReader:
             buffer.skip(2)
             self._part = _EMPTY_LINE
         fresh = buffer.peek(self._inspected, end)
-        bad = BAD_OCTET.search(fresh)
+        # Counting is ten times faster than searching, and mostly enough: nothing stands alone but a CR that may get its LF.
+        half = fresh.endswith(b"\r")
+        is_clean = len(fresh.translate(None, FIELD_OCTETS)) == 2 * fresh.count(b"\r\n") + half
+        bad = None if is_clean else BAD_OCTET.search(fresh)
         line_end = fresh.find(b"\r\n") if self._part is not _REQUEST_LINE else -1
         if line_end >= 0 and (bad is None or bad.start() > line_end):
             parse_request_line(buffer.peek(0, self._inspected + line_end), self._is_lenient, self._is_secure)
             self._part = _REQUEST_LINE
         if bad is not None:
             raise bad_octet(fresh, self._inspected)
-        # A CR at the end may get its LF yet.
-        self._inspected += len(fresh) - fresh.endswith(b"\r")
+        self._inspected += len(fresh) - half
 
     def read_block(self, block: bytes) -> RequestHead:
         """Read what stands before the empty line."""

@@ -47,6 +47,7 @@ class Limits(NamedTuple):
     fields: int
     is_lenient: bool = False
     is_secure: bool = False
+    drops_underscores: bool = False
 
 
 # Looking a member up in its class costs a microsecond's tenth each time; the hot path reads these.
@@ -160,6 +161,14 @@ class Http1Codec:
         self._start = status_line + octets
         self._status = status
         self._response = _HELD
+
+    def encode_interim(self, status: int, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """A response before the response, such as 103 (RFC 9110 15.2); b"" to a client that knows none, or too late."""
+        if not 102 <= status <= 199:
+            raise ResponseError(f"an interim status of an app is an int from 102 to 199, not {status!r}")
+        if self._head is None or self._head.version == "1.0" or self.is_response_begun:
+            return b""
+        return STATUS_LINES[status] + encode_trailers(fields) + b"\r\n"
 
     def drop_head(self) -> None:
         """Forget a held head: another response takes its place."""

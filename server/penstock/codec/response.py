@@ -3,7 +3,7 @@
 No octet of an app can end a field: every name is a token, checked once and kept in a bounded table, and one `translate`
 over the finished lines finds any CR, LF, NUL or other control octet in a value. Fields that an app sends again and
 again are checked once, whole. What frames the body is decided here alone: the app's Content-Length is held to, its
-Transfer-Encoding and Connection are not sent on.
+Transfer-Encoding is not sent on, nor whether it would keep the connection.
 """
 
 from collections.abc import Iterable
@@ -68,8 +68,11 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]], defaults: Defaults) -> 
                     length = _read_length(value)
                     continue
                 if kind == _CONNECTION:
-                    wants_close = wants_close or b"close" in tokens_of(value)
-                if kind >= _CODING:
+                    options = set(tokens_of(value))
+                    wants_close = wants_close or b"close" in options
+                    # Beside an Upgrade the app must name it here (RFC 9110 7.8); to close or not is the codec's to say.
+                    value = b", ".join(sorted(options - {b"close", b"keep-alive"}))
+                if kind == _CODING or (kind == _CONNECTION and not value):
                     continue
                 line = start + value + b"\r\n"
                 if kind != _PLAIN or not _remember(field, line):

@@ -100,6 +100,17 @@ def test_after_a_refusal_nothing_is_read_any_more() -> None:
     assert codec.next_event() is None and codec.buffer.size == 0
 
 
+def test_names_with_underscores_pass_unless_they_are_to_be_dropped() -> None:
+    octets = b"GET / HTTP/1.1\r\nHost: a\r\nX_A: b\r\nX-A: c\r\n\r\n" * 2
+    for drops, fields in ((False, [(b"host", b"a"), (b"x_a", b"b"), (b"x-a", b"c")]), (True, [(b"host", b"a"), (b"x-a", b"c")])):
+        codec = Http1Codec(LIMITS._replace(drops_underscores=drops))
+        codec.feed(octets)
+        for _ in range(2):
+            head = codec.next_event()
+            assert isinstance(head, RequestHead) and head.fields == fields
+            send(codec, 200, [], b"")
+
+
 def test_a_connection_is_quiet_when_its_last_request_was_read() -> None:
     assert fed(CLOSING).is_quiet and fed(OLD).is_quiet
     assert not fed(GET).is_quiet and not fed(CLOSING + b"x").is_quiet and not Http1Codec(LIMITS).is_quiet
@@ -362,6 +373,29 @@ def test_no_one_is_told_to_continue_once_the_response_has_begun() -> None:
     codec.encode_head(200, [], NO_DEFAULTS)
     codec.encode_body(b"a", False)
     assert codec.confirm_continue() == b""
+
+
+# ── other interim responses ──
+
+
+def test_an_interim_response_goes_before_the_response() -> None:
+    codec = fed(GET)
+    codec.encode_head(200, [], NO_DEFAULTS)
+    sent = codec.encode_interim(103, [(b"link", b"</a>")])
+    assert sent == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    sent += b"".join(codec.encode_body(b"a", False))
+    assert codec.encode_interim(103, []) == b""
+    (response,) = read_responses(sent + b"".join(codec.encode_body(b"b", True)))
+    assert (response.interim, response.body) == ([103], b"ab")
+
+
+def test_an_interim_response_is_checked_and_not_for_everybody() -> None:
+    assert fed(OLD).encode_interim(103, []) == b"" and Http1Codec(LIMITS).encode_interim(103, []) == b""
+    for status in (100, 101, 200):
+        with pytest.raises(ResponseError):
+            fed(GET).encode_interim(status, [])
+    with pytest.raises(ResponseError):
+        fed(GET).encode_interim(103, [(b"link", b"\n")])
 
 
 # ── refusals ──

@@ -94,10 +94,20 @@ def test_two_content_lengths_are_refused() -> None:
         encoded((b"content-length", b"1"), (b"Content-Length", b"1"))
 
 
-@pytest.mark.parametrize("name", [b"Transfer-Encoding", b"transfer-encoding", b"Keep-Alive", b"Connection"])
-def test_framing_and_connection_fields_of_an_app_are_not_sent(name: bytes) -> None:
+@pytest.mark.parametrize("name, value", [
+    (b"Transfer-Encoding", b"chunked"), (b"transfer-encoding", b"gzip"), (b"Keep-Alive", b"timeout=5"), (b"Connection", b"keep-alive"),
+    (b"connection", b"Close"), (b"connection", b""),
+])
+def test_what_an_app_says_about_framing_and_keeping_the_connection_is_not_sent(name: bytes, value: bytes) -> None:
     for _ in range(2):
-        assert encoded((name, b"chunked"), (b"a", b"b")) == b"a: b\r\n"
+        assert encoded((name, value), (b"a", b"b")) == b"a: b\r\n"
+
+
+def test_an_app_may_name_the_upgrade_it_offers() -> None:
+    for _ in range(2):
+        assert encoded((b"upgrade", b"h3"), (b"Connection", b"Upgrade, close")) == b"upgrade: h3\r\nConnection: upgrade\r\n"
+    with pytest.raises(ResponseError):
+        encoded((b"connection", b"upgrade\r\nx: y"))
 
 
 @pytest.mark.parametrize("value, closes", [
