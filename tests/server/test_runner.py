@@ -124,7 +124,12 @@ def test_idle_threads_of_executors_and_forgotten_tasks_keep_nobody_waiting(tmp_p
         server.kill()
 
 
-# -- in this process
+# -- in this process; the loggers stay as pytest has them
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.log.configure", lambda settings: None)
 
 
 async def failing(scope: Any, receive: Any, send: Any) -> None:
@@ -159,6 +164,7 @@ def test_an_interrupt_while_the_app_starts_says_so(caplog: pytest.LogCaptureFixt
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.Event().wait()
 
+    caplog.set_level("INFO", "penstock.error")
     assert runner.run(app, Settings(port=0)) == runner.ENDED
     assert "Stopped before the application had started" in caplog.text
 

@@ -269,13 +269,21 @@ def test_an_app_that_ignores_its_cancellation_does_not_hold_the_drain_for_ever()
 # -- the access log
 
 
-def test_each_answer_has_a_line_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_answer_has_a_line_in_the_access_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    records: list[logging.LogRecord] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    logger = logging.getLogger("penstock.access")
     caplog.set_level("INFO", "penstock.access")
-    logging.getLogger("penstock.access").propagate = True
+    monkeypatch.setattr(logger, "handlers", [Keeper()])
     with running(access_log=True) as server, Client(server.address) as client:
         for path in ("/a?b=c", "/%41"):
             client.send(request(path))
             client.answer()
         me = "{}:{}".format(*client.socket.getsockname())
-    records = [record for record in caplog.records if record.name == "penstock.access"]
     assert [record.args for record in records] == [(me, "GET", "/a?b=c", "1.1", 200), (me, "GET", "/%41", "1.1", 200)]
