@@ -26,6 +26,9 @@ from .settings import Settings
 _LAST_TURN = 1.0
 """Seconds a cancelled app gets to clean up."""
 
+_MOST_NAMED = 20
+"""Requests that are named when they outlive the grace period; the others are counted."""
+
 _log = logging.getLogger("penstock.error")
 
 
@@ -107,11 +110,13 @@ def _access_hook(write: AccessLogger | None) -> Callable[[Exchange], None] | Non
 def _name_what_hangs(service: Service) -> None:
     """Say what outlived the grace period, and where it stands."""
     now = service.loop.time()
-    for exchange in service.running:
+    for exchange in list(service.running)[:_MOST_NAMED]:
         head, lines = exchange.head, waiting_at(exchange.task) if exchange.task is not None else ""
         what = f"{head.method} {escape(head.path.decode('latin-1'))}" + (" (its background work)" if exchange.is_answered else "")
         where = f" It waits here:\n{lines}" if lines else ""
         _log.warning("Cancelling %s after %.1f s.%s", what, now - exchange.started_at, where)
+    if len(service.running) > _MOST_NAMED:
+        _log.warning("Cancelling %d more", len(service.running) - _MOST_NAMED)
     waiting = len(service.connections) - sum(not each.is_answered for each in service.running)
     if waiting > 0:
         _log.warning("Closing %d connections that were not finished", waiting)

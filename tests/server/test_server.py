@@ -1,9 +1,11 @@
 import asyncio
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from support.hangs import bounded
 from penstock.asgi.lifespan import LifespanFailed
 from penstock.listener import bind
 from penstock.server import Phase, Server
-from penstock.settings import Settings
+from penstock.settings import Settings, options
 
 Message = dict[str, Any]
 
@@ -266,6 +268,20 @@ def test_an_app_that_ignores_its_cancellation_does_not_hold_the_drain_for_ever()
         server.loop.call_soon_threadsafe(stubborn.set)
 
 
+def test_of_very_many_only_some_are_named(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.server._MOST_NAMED", 2)
+    with running(timeout_graceful_shutdown=0) as server:
+        clients = [Client(server.address) for _ in range(5)]
+        for client in clients:
+            client.send(request("/stay"))
+        server.wait_for(lambda: len(server.server._service.running) == 5)  # type: ignore[union-attr]  # started
+        server.do(server.server.drain())
+        for client in clients:
+            client.socket.close()
+    assert len([line for line in caplog.messages if line.startswith("Cancelling GET")]) == 2
+    assert "Cancelling 3 more" in caplog.messages
+
+
 # -- the access log
 
 
@@ -287,3 +303,9 @@ def test_each_answer_has_a_line_in_the_access_log(
             client.answer()
         me = "{}:{}".format(*client.socket.getsockname())
     assert [record.args for record in records] == [(me, "GET", "/a?b=c", "1.1", 200), (me, "GET", "/%41", "1.1", 200)]
+
+
+def test_every_setting_is_read_by_some_room() -> None:
+    rooms = Path(__file__).parent.parent.parent / "server" / "penstock"
+    source = "\n".join(path.read_text(encoding="utf-8") for path in rooms.rglob("*.py") if path.name != "settings.py")
+    assert [each.name for each in options() if not re.search(rf"settings\.{each.name}\b|\[1\]\.{each.name}\b", source)] == []

@@ -169,6 +169,8 @@ class HttpConnection(Connection):
             self._take_body(exchange)
             if self.exchange is None:
                 return
+        if self.has_ended or service.is_draining:
+            exchange.tell_to_leave()
         service.running.add(exchange)
         # A context of its own: this may run in that of the app whose answer made room for this request.
         task = _start_task(service.serve(exchange), loop=service.loop, context=service.context.copy())

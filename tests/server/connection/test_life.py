@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -218,6 +219,40 @@ def test_a_body_nobody_reads_is_not_waited_for(wired: Make) -> None:
     assert wire.state() is State.SKIPPING
     wire.connection.drain()
     assert wire.state() is State.LINGERING
+
+
+def test_an_app_that_starts_during_the_drain_is_told_too(wired: Make) -> None:
+    wire = wired(waits)
+    draining = wire.loop.create_task(wire.service.drain())
+    wire.turn()
+    wire.say(GET)
+    assert wire.hear().endswith(b"left")
+    wire.end()
+    assert draining.done()
+
+
+def test_an_app_behind_the_clients_end_is_told_too(wired: Make) -> None:
+    wire = wired(waits)
+    wire.peer.sendall(GET * 3)
+    wire.end()
+    assert wire.hear().count(b"left") == 3 and not wire.service.running
+
+
+def test_nothing_is_read_after_the_end(wired: Make) -> None:
+    sockets: list[FaultySocket] = []
+
+    def counted(real: socket.socket) -> FaultySocket:
+        sockets.append(FaultySocket(real, recv={}))
+        return sockets[-1]
+
+    for octets in (LAST, LAST + b"more", b"nonsense\r\n\r\n"):
+        wire = wired(opens=False, sock=counted)
+        wire.peer.sendall(octets)
+        wire.peer.shutdown(socket.SHUT_WR)
+        wire.connection.open()
+        assert sockets[-1].calls["recv"] == 1
+        wire.turn()
+        assert wire.state() is State.CLOSED
 
 
 # -- turned away
