@@ -218,6 +218,9 @@ class HttpConnection(Connection):
             self.stop_clock(exchange)
         if not exchange.is_hungry:
             self.channel.stop_reading()
+        elif self.has_ended and not exchange.is_body_complete:
+            # The client has ended in the middle of a body, while an earlier request ran.
+            self.close()
 
     def resume_body(self) -> None:
         """The app took what there was: read on."""
