@@ -18,6 +18,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+MOST_IN_TURN = 1 << 20
+"""Octets of a stream that a client takes as fast as they come; then the other connections have their turn."""
+
+_COST_OF_SEND = 2048
+
 _log = logging.getLogger("penstock.error")
 
 _PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -44,11 +49,12 @@ def server_of(app: Application, root_path: str, state: dict[str, Any] | None) ->
 class _Call:
     """The two callables of one call, and what they have to remember."""
 
-    __slots__ = ("_exchange", "_is_started")
+    __slots__ = ("_exchange", "_is_started", "_burst")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._is_started = False
+        self._burst = 0
 
     async def receive(self) -> Message:
         """`http.request` for each piece of the body, then `http.disconnect`, again and again."""
@@ -78,8 +84,13 @@ class _Call:
                     body = _octets(body)
                 is_last = not message.get("more_body", False)
                 exchange.write(body, is_last)
-                if not is_last and exchange.is_full:
-                    await exchange.wait_writable()
+                if not is_last:
+                    self._burst += len(body) + _COST_OF_SEND
+                    if exchange.is_full:
+                        await exchange.wait_writable()
+                    elif self._burst > MOST_IN_TURN:
+                        self._burst = 0
+                        await asyncio.sleep(0)
             elif kind == "http.response.start" and not self._is_started:
                 if exchange.is_gone:
                     raise ClientDisconnected("the client is gone")

@@ -118,6 +118,29 @@ def test_an_app_that_fills_the_channel_waits_for_the_client(serve: Serve) -> Non
     assert wire.hear().endswith(b"0\r\n\r\n") and sent == 10_000_000
 
 
+@pytest.mark.parametrize("piece, most", [(b"x" * 50_000, 30), (b"x", 1000)])
+def test_a_stream_that_is_taken_at_once_lets_others_have_their_turn(
+    serve: Serve, piece: bytes, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = 0
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await send(START)
+        while True:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            sent += 1
+
+    wire = serve(app, b"")
+    # A client that takes all there is, without a turn of the loop.
+    monkeypatch.setattr(type(wire.connection.channel), "write", lambda channel, parts: None)
+    wire.peer.sendall(GET)
+    for turns in range(1, 5):
+        wire.turn(1)
+        assert sent <= most * turns
+    assert sent > most
+
+
 def test_a_large_last_piece_is_not_waited_for(serve: Serve) -> None:
     done: list[bool] = []
 

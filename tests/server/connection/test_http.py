@@ -260,6 +260,26 @@ def test_half_a_body_and_then_the_end_tells_the_app_that_the_client_is_gone(wire
     assert seen == [(b"12345", True)] and wire.state() is State.CLOSED
 
 
+@pytest.mark.parametrize("size", [5, 150_000])
+def test_a_body_that_ended_too_early_behind_another_request_is_noticed_too(wired: Make, size: int) -> None:
+    seen: list[tuple[bytes, bool]] = []
+    held = Held()
+
+    async def app(exchange: Exchange) -> None:
+        if exchange.head.method == "GET":
+            await held(exchange)
+        else:
+            seen.append((await read_all(exchange), exchange.is_gone))
+
+    wire = wired(app)
+    wire.peer.sendall(GET + request("/", "POST", "content-length: 200000\r\n") + b"x" * size)
+    wire.end()
+    held.go(wire)
+    assert wire.hear().endswith(b"\r\n\r\n/")
+    assert wire.state() is State.CLOSED and not wire.service.running
+    assert seen in ([], [(b"x" * size, True)])
+
+
 # -- bodies
 
 
