@@ -13,7 +13,7 @@ import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.connector import _interleaved
 from support.recorders import Recorder
-from support.streams import finish, turns
+from support.streams import finish, needs_unix, turns
 
 Address = tuple[str, int]
 
@@ -262,6 +262,7 @@ def test_sockets_of_other_kinds_are_refused(loop: EventLoop) -> None:
             loop.run_until_complete(loop.create_connection(Recorder, sock=secure))
 
 
+@needs_unix
 def test_unix_sockets_are_connected_by_their_path(loop: EventLoop, tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "socket"
@@ -281,6 +282,15 @@ def test_unix_sockets_are_connected_by_their_path(loop: EventLoop, tmp_path: Pat
     loop.run_until_complete(main())
 
 
+def test_a_platform_without_unix_sockets_says_so(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX", raising=False)
+    with pytest.raises(NotImplementedError, match="use TCP"):
+        loop.run_until_complete(loop.create_unix_connection(Recorder, "path"))
+    with pytest.raises(NotImplementedError, match="use TCP"):
+        loop.run_until_complete(loop.create_unix_server(Recorder, "path"))
+
+
+@needs_unix
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.listeners import Options, bind_all, bind_unix, set_reuse_port, unlinker
+from support.streams import needs_unix
 
 PLAIN = Options(None, None, None)
 
@@ -56,7 +57,7 @@ def test_reuse_port_where_there_is_none_is_a_value_error(monkeypatch: pytest.Mon
         monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
         with pytest.raises(ValueError, match="not supported"):
             set_reuse_port(sock)
-    with socket.socket(socket.AF_UNIX) as sock:
+    with socket.socket() as sock:
         monkeypatch.setattr(socket, "SO_REUSEPORT", 9999, raising=False)
         with pytest.raises(ValueError, match="not implemented"):
             set_reuse_port(sock)
@@ -79,6 +80,7 @@ def test_an_address_the_machine_does_not_have_is_left_out_if_another_can_be_had(
         bound(loop, "192.0.2.1")
 
 
+@needs_unix
 def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     bind_unix(path).close()
@@ -87,6 +89,7 @@ def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
         assert sock.getsockname() == str(path)
 
 
+@needs_unix
 def test_any_other_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("precious")
@@ -97,6 +100,7 @@ def test_any_other_file_is_left_alone(tmp_path: Path) -> None:
         bind_unix(tmp_path / "no" / "folder")
 
 
+@needs_unix
 def test_the_file_is_removed_only_while_it_is_still_the_same(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with bind_unix(path) as first:

@@ -5,11 +5,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.transport import SocketTransport
 
 from support.recorders import Recorder
 
+needs_unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no UNIX sockets here")
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 
 
