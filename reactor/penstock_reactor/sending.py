@@ -42,6 +42,9 @@ class Writing(enum.Enum):
     CLOSED = enum.auto()  # connection_lost has been told and the socket is closed: dropped
 
 
+# The queue of those who have never queued anything: a deque of one's own takes 600 bytes.
+NOTHING: collections.deque[bytes | memoryview] = collections.deque(maxlen=0)
+
 # On the hot path a global is found faster than an enum's member.
 DIRECT = Writing.DIRECT
 
@@ -58,7 +61,7 @@ class Sending(WriteLimits):
 
     def _start_sending(self) -> None:
         self._writing = DIRECT
-        self._queue: collections.deque[bytes | memoryview] = collections.deque()
+        self._queue = NOTHING
         self._queued_bytes = 0
         self._drops = 0
         self._loan: asyncio.Future[None] | None = None
@@ -144,6 +147,8 @@ class Sending(WriteLimits):
             self._fail(exc, "Fatal error: the socket cannot be polled")
             return
         self._writing = Writing.QUEUED
+        if self._queue is NOTHING:
+            self._queue = collections.deque()
         for piece in pieces:
             if sent < len(piece):
                 self._enqueue(memoryview(piece)[sent:] if sent else piece)
