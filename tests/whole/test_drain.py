@@ -30,7 +30,8 @@ def test_an_idle_server_ends_at_once(serve: Serve) -> None:
             each.answer()
         begin = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - begin < 1
+        # Neither the grace period nor the time to linger passes.
+        assert time.monotonic() - begin < 1.8
         assert client.is_closed() and other.is_closed()
 
 

