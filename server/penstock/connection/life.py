@@ -153,6 +153,9 @@ class Connection:
             self.exchange.tell_to_leave()
         elif self.state is _IDLE and not self.answered:
             self.deadline = min(self.deadline, self.service.loop.time() + DRAIN_FIRST_BYTE)
+        elif self.state is _IDLE and self.codec.buffer.size:
+            # A request that waits here is taken in the next turn, or when there is room for its answer.
+            pass
         elif self.state is _SKIPPING or (self.state is _IDLE and self.channel.queued):
             self.finish()
         elif self.state is _IDLE:

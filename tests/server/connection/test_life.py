@@ -169,6 +169,19 @@ def test_a_request_that_has_come_already_is_answered(wired: Make) -> None:
     assert heard.endswith(b"/second") and b"\r\nconnection: close\r\n" in heard
 
 
+def test_a_request_that_waits_behind_an_answer_is_answered(wired: Make) -> None:
+    """Between the answer and the next turn, in which what came meanwhile is taken."""
+    wire = wired(waits)
+    wire.say(GET + request("/second"))
+    (exchange,) = wire.service.running
+    exchange.start(200, [])
+    exchange.write(b"first", True)
+    assert wire.state() is State.IDLE and wire.connection.codec.buffer.size
+    wire.connection.drain()
+    heard = wire.hear()
+    assert heard.count(b"HTTP/1.1 200 OK") == 2 and heard.endswith(b"left")
+
+
 def test_a_fresh_connection_is_owed_an_answer(wired: Make) -> None:
     wire = wired()
     wire.connection.drain()
