@@ -1,4 +1,4 @@
-"""Who runs when, on penstock's loop: earlier callbacks, then descriptors, then timers; what those add comes after them all.
+"""Who runs when, on penstock's loop: earlier callbacks, descriptors, timers; what those add comes after them all.
 
 Prints:
 

@@ -1,4 +1,4 @@
-"""A loop that sleeps hears of another thread at once: call_soon_threadsafe rings a bell, a socket the loop always watches.
+"""A sleeping loop hears of another thread at once: call_soon_threadsafe rings a bell, a socket it always watches.
 
 Prints:
 

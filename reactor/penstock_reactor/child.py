@@ -1,10 +1,10 @@
 """The end of a child process: noticed, reaped, told to the loop once.
 
-Where Linux offers a pidfd, the poller watches it like any descriptor. Elsewhere a thread waits. Neither needs SIGCHLD or the
-main thread, so children may be started from any loop in any thread and there is no child watcher to configure.
-The waiting thread only waits and leaves the reaping to the loop where the system can do that (waitid with WNOWAIT): until it is
-reaped the pid cannot be another process's, so a signal sent from the loop never hits a stranger. Windows holds a
-handle, which has the same effect.
+Where Linux offers a pidfd, the poller watches it like any descriptor. Elsewhere a thread waits. Neither needs SIGCHLD
+or the main thread, so children may be started from any loop in any thread and there is no child watcher to configure.
+The waiting thread only waits and leaves the reaping to the loop where the system can do that (waitid with WNOWAIT):
+until it is reaped the pid cannot be another process's, so a signal sent from the loop never hits a stranger. Windows
+holds a handle, which has the same effect.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Datagram sockets: from local and remote address to a socket that is bound and connected.
 
-Each address may resolve to several families; a socket needs one that all given addresses have, and the first that can be
-opened wins. A UNIX socket file left by a program that is gone is removed, because bind would fail on it.
-Nothing here knows of transports.
+Each address may resolve to several families; a socket needs one that all given addresses have, and the first that can
+be opened wins. A UNIX socket file left by a program that is gone is removed, because bind would fail on it. Nothing
+here knows of transports.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ async def open_socket(
 ) -> tuple[socket.socket, Any]:
     """A non-blocking socket for the addresses, and where its datagrams go by default.
 
-    TypeError and ValueError for addresses that are none or do not fit together, the first OSError when no socket can be had.
+    TypeError and ValueError for addresses that are none or do not fit together; the first OSError when no socket can
+    be had.
     """
     candidates = await _candidates(loop, local_addr, remote_addr, family, proto, flags)
     return await _open_first(loop, candidates, reuse_port, allow_broadcast)

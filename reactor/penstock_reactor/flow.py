@@ -1,9 +1,9 @@
 """Write limits: when a transport's unsent bytes are too many, its protocol is told to pause.
 
-Every transport that can write mixes this in and says how many bytes wait: `_pause_if_full` after queueing, `_resume_if_drained`
-after sending. The protocol hears `pause_writing` once when the high mark is passed and `resume_writing` once when the
-low mark is reached again; a protocol that raises there is reported and otherwise ignored, as asyncio documents.
-Knows nothing of sockets, pipes or the poller.
+Every transport that can write mixes this in and says how many bytes wait: `_pause_if_full` after queueing,
+`_resume_if_drained` after sending. The protocol hears `pause_writing` once when the high mark is passed and
+`resume_writing` once when the low mark is reached again; a protocol that raises there is reported and otherwise
+ignored, as asyncio documents. Knows nothing of sockets, pipes or the poller.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class WriteLimits:
         return self._low_mark, self._high_mark
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the marks: high defaults to four times low, or 64 KiB; low to a quarter of high. ValueError unless high >= low >= 0."""
+        """Set the marks: high defaults to four times low, or 64 KiB; low to a quarter of high.
+
+        ValueError unless high >= low >= 0.
+        """
         if high is None:
             high = HIGH_MARK if low is None else 4 * low
         if low is None:
@@ -59,6 +62,5 @@ class WriteLimits:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self._loop.call_exception_handler(
-                {"message": f"protocol.{method}() failed", "exception": exc, "transport": self, "protocol": self._protocol}
-            )
+            report = {"exception": exc, "transport": self, "protocol": self._protocol}
+            self._loop.call_exception_handler({"message": f"protocol.{method}() failed", **report})

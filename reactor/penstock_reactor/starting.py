@@ -1,7 +1,8 @@
 """Starting a transport: its protocol hears first, then it begins to work, then the caller's wait ends.
 
-The same for datagrams, pipes and child processes. A protocol that raises in connection_made does not keep the transport
-from working: the exception is reported by the loop, as asyncio does it. A transport that cannot begin fails the caller.
+The same for datagrams, pipes and child processes. A protocol that raises in connection_made does not keep the
+transport from working: the exception is reported by the loop, as asyncio does it. A transport that cannot begin fails
+the caller.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from .contract import ReactorLoop
 async def start(
     loop: ReactorLoop, transport: asyncio.BaseTransport, protocol: Any, begin: Callable[[], None], context: Context
 ) -> None:
-    """Start `transport` from the ready queue, in `context`, and wait for it; closes it when that fails or is cancelled."""
+    """Start `transport` from the ready queue, in `context`, and wait for it; close it when that fails or is cancelled."""
     waiter = loop.create_future()
     loop.call_soon(_start, transport, protocol, begin, waiter, context=context)
     try:

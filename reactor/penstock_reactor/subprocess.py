@@ -2,10 +2,11 @@
 
 The standard library starts the child; this file joins its pipes (`pipes.py`, or `threaded_pipes.py` where the poller
 takes sockets only) and its end (`child.py`) to one protocol. The protocol hears in this order: connection_made; then
-pipe data, lost pipes and process_exited as they happen; connection_lost when the child has ended and every pipe is closed.
-`Process.wait()` ends with the child alone, because a grandchild may hold the pipes open for ever.
+pipe data, lost pipes and process_exited as they happen; connection_lost when the child has ended and every pipe is
+closed. `Process.wait()` ends with the child alone, because a grandchild may hold the pipes open for ever.
 
-Closing the transport kills a child that still runs; so does cancelling the call that starts it. Every child is reaped.
+Closing the transport kills a child that still runs; so does cancelling the call that starts it. Every child is
+reaped.
 """
 
 from __future__ import annotations
@@ -119,7 +120,9 @@ class ChildTransport(asyncio.SubprocessTransport):
     _returncode: int | None = 0
     _watch: child.Watch | None = None
 
-    def __init__(self, loop: ReactorLoop, protocol: asyncio.SubprocessProtocol, popen: subprocess.Popen[bytes], ways: Ways) -> None:
+    def __init__(
+        self, loop: ReactorLoop, protocol: asyncio.SubprocessProtocol, popen: subprocess.Popen[bytes], ways: Ways
+    ) -> None:
         super().__init__({"subprocess": popen})
         self._loop = loop
         self._context = contextvars.copy_context()

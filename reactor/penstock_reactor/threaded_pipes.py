@@ -1,12 +1,12 @@
 """Pipes over threads: for systems whose poller takes sockets only (Windows), and for files no poller takes.
 
-One thread per end does the blocking reads or writes and tells the loop by `call_soon_threadsafe`; everything the protocol
-hears happens on the loop's own thread. A reading thread hands over one chunk and waits until it was taken, so a
-paused protocol stops it and memory stays bounded.
+One thread per end does the blocking reads or writes and tells the loop by `call_soon_threadsafe`; everything the
+protocol hears happens on the loop's own thread. A reading thread hands over one chunk and waits until it was taken,
+so a paused protocol stops it and memory stays bounded.
 
-A thread inside a blocking read cannot be called back. Closing such an end tells the protocol at once; the thread closes the
-file itself when it comes out, because closing it from here would wait for the read on Windows and could hit a reused
-descriptor elsewhere. The threads are daemons: they never hold up the end of the program.
+A thread inside a blocking read cannot be called back. Closing such an end tells the protocol at once; the thread
+closes the file itself when it comes out, because closing it from here would wait for the read on Windows and could
+hit a reused descriptor elsewhere. The threads are daemons: they never hold up the end of the program.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class FullSocket:
 
 async def opened_full() -> tuple[DatagramTransport, Recorder, FullSocket]:
     transport, recorder = await opened(LOCAL)
-    full = FullSocket(transport._sock)  # type: ignore[arg-type]  # open, so there is one
-    transport._sock = full  # type: ignore[assignment]  # stands in for a socket
+    full = FullSocket(transport._sock)
+    transport._sock = full
     return transport, recorder, full
 
 

@@ -1,4 +1,4 @@
-"""Child processes, through the loop's own methods and through asyncio.subprocess; polled, and over threads as on Windows."""
+"""Child processes, by the loop's own methods and by asyncio.subprocess; polled, and over threads as on Windows."""
 
 import asyncio
 import contextvars
@@ -61,7 +61,8 @@ async def started(*command: str, **options: Any) -> tuple[room.ChildTransport, R
 @pytest.mark.usefixtures("ways")
 def test_the_protocol_hears_the_whole_life_of_a_child(loop: EventLoop) -> None:
     async def main() -> None:
-        transport, recorder = await started(*code("import sys; print(sys.stdin.read()); sys.stderr.write('e'); sys.exit(3)"))
+        text = "import sys; print(sys.stdin.read()); sys.stderr.write('e'); sys.exit(3)"
+        transport, recorder = await started(*code(text))
         assert recorder.transport is transport
         assert recorder.names() == ["connection_made"]
         stdin: Any = transport.get_pipe_transport(0)
@@ -209,7 +210,8 @@ def test_wait_ends_with_the_child_though_a_grandchild_holds_the_pipes(loop: Even
     async def main() -> None:
         read, write = os.pipe()
         # The grandchild lives until our end of `read` is closed, and has inherited the child's standard output.
-        text = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import os; os.read({read}, 1)'], pass_fds=[{read}])"
+        grandchild = f"[sys.executable, '-c', 'import os; os.read({read}, 1)']"
+        text = f"import subprocess, sys; subprocess.Popen({grandchild}, pass_fds=[{read}])"
         process = await asyncio.create_subprocess_exec(*code(text), stdout=-1, pass_fds=[read])
         assert await process.wait() == 0
         assert process.stdout is not None
@@ -270,7 +272,8 @@ def test_options_go_through_to_popen(loop: EventLoop, tmp_path: Path) -> None:
 @posix
 def test_a_new_session_is_started_when_asked_for(loop: EventLoop) -> None:
     async def main() -> None:
-        process = await asyncio.create_subprocess_exec(*code("import os; print(os.getsid(0))"), stdout=-1, start_new_session=True)
+        command = code("import os; print(os.getsid(0))")
+        process = await asyncio.create_subprocess_exec(*command, stdout=-1, start_new_session=True)
         out, _ = await process.communicate()
         assert int(out) == process.pid
 
@@ -446,7 +449,8 @@ def test_a_child_that_does_not_read_pauses_the_protocol(loop: EventLoop) -> None
 @pytest.mark.usefixtures("ways")
 def test_a_paused_pipe_stops_the_child(loop: EventLoop) -> None:
     async def main() -> None:
-        transport, recorder = await started(*code("import sys; sys.stdout.write('x' * 1_000_000)"), stdin=None, stderr=None)
+        text = "import sys; sys.stdout.write('x' * 1_000_000)"
+        transport, recorder = await started(*code(text), stdin=None, stderr=None)
         stdout: Any = transport.get_pipe_transport(1)
         stdout.pause_reading()
         for _ in range(20):

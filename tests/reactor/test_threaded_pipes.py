@@ -42,15 +42,21 @@ def ends() -> Iterator[Ends]:
     ends.reading.close()
 
 
+def our_loop() -> EventLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, EventLoop)
+    return loop
+
+
 async def reader(file: Any, factory: Any = Recorder) -> tuple[ThreadedReadPipeTransport, Recorder]:
-    transport, recorder = await pipes.connect(asyncio.get_running_loop(), THREADED.read, factory, file)  # type: ignore[arg-type]  # the tests' loop is ours
+    transport, recorder = await pipes.connect(our_loop(), THREADED.read, factory, file)
     assert isinstance(transport, ThreadedReadPipeTransport)
     assert isinstance(recorder, Recorder)
     return transport, recorder
 
 
 async def writer(file: Any) -> tuple[ThreadedWritePipeTransport, Recorder]:
-    transport, recorder = await pipes.connect(asyncio.get_running_loop(), THREADED.write, Recorder, file)  # type: ignore[arg-type]  # the tests' loop is ours
+    transport, recorder = await pipes.connect(our_loop(), THREADED.write, Recorder, file)
     assert isinstance(transport, ThreadedWritePipeTransport)
     assert isinstance(recorder, Recorder)
     return transport, recorder
