@@ -68,6 +68,15 @@ bench: bench-venv ## penstock beside other servers: CPU per request, requests pe
 bench-loop: bench-venv ## the event loop beside asyncio's own and uvloop
 	@$(WITH_TESTS) $(BENCH_VENV)/bin/python tests/bench/loop.py $(ARGS)
 
+.PHONY: bench-strict
+bench-strict: bench-venv ## the corpus of raw requests on penstock and on other servers
+	@$(WITH_TESTS) $(BENCH_VENV)/bin/python -m bench.strict $(ARGS)
+
+.PHONY: fuzz
+fuzz: bench-venv ## spoilt requests to the codec and to a live server, with h11 as second opinion
+	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 $(ARGS)
+	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 --live $(ARGS)
+
 .PHONY: clean
 clean: ## remove environments, caches and what builds leave behind
 	rm -rf .venv* build dist htmlcov .coverage* .mypy_cache .pytest_cache reactor/*.egg-info server/*.egg-info *.egg-info

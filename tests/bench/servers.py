@@ -99,12 +99,15 @@ class Running:
 
 
 @contextmanager
-def running(kind: Kind, python: str) -> Iterator[Running]:
-    """Start a server on its core, wait until it listens, and end it and all its children on the way out."""
+def running(kind: Kind, python: str, folder: Path = HERE) -> Iterator[Running]:
+    """Start a server on its core, wait until it listens, and end it and all its children on the way out.
+
+    `folder` is where its application is.
+    """
     port = _free_port()
     command = [python, "-m", *kind.words.format(port=port).split()]
     with tempfile.TemporaryFile() as output:
-        process = _start(command, output)
+        process = _start(command, output, folder)
         try:
             _wait_listening(kind, process, port, output)
             yield Running(kind, port, process.pid)
@@ -117,7 +120,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _start(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], output: IO[bytes], folder: Path) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / root) for root in ("reactor", "server"))
     server_core, load_core = cores()
@@ -125,7 +128,7 @@ def _start(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     os.sched_setaffinity(0, server_core)
     try:
         return subprocess.Popen(
-            command, cwd=HERE, env=environment, start_new_session=True,
+            command, cwd=folder, env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )
     finally:
