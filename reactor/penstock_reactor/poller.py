@@ -5,6 +5,10 @@ selector reports is run straight from its result, without a look-up and without 
 watch that is taken away is emptied first, so a report that is already on its way finds nothing to call; a
 descriptor number that is closed and used again gets a new watch.
 
+A wait for a single readiness, as `sock_recv` needs it, is often followed by the next in the same turn. So such a watch is
+not ended but released: it stays with the selector until the next wait, and whoever asks for the same socket before
+that goes on with it. This saves two system calls and most of their bookkeeping, 8 of 28 microseconds in a ping-pong.
+
 Here too is the bell: a socket pair whose one end is always watched. Ringing it ends a wait. It is rung from
 other threads, from signal handlers and by the interpreter itself (`signal.set_wakeup_fd`), so it takes no lock.
 
@@ -18,6 +22,7 @@ import socket
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 READ = selectors.EVENT_READ
@@ -31,14 +36,16 @@ WINDOWS_LIMIT = 512
 
 
 class Watch:
-    """The callbacks of one descriptor; None where nothing is wanted."""
+    """The callbacks of one descriptor; None where nothing is wanted, `_nobody` where it was released."""
 
-    __slots__ = ("fd", "reader", "writer")
+    __slots__ = ("fd", "reader", "writer", "owner")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.reader: Callback | None = None
         self.writer: Callback | None = None
+        # Whose descriptor it was when it was released; a number alone may have come to mean another socket.
+        self.owner: object = None
 
 
 class Poller:
@@ -61,6 +68,8 @@ class Poller:
         self._bell.setblocking(False)
         self._clapper.setblocking(False)
         self.asleep = False
+        # Watches released since the last wait; the scheduler has them let go before the next.
+        self.released: list[Watch] = []
         # Wait up to so many seconds (None: for ever); what is ready. Straight to the selector where it is sound.
         self.poll: Callable[[float | None], Events] = self._selector.select if limit is None else self._poll_warily
         self.watch_reader(self._bell.fileno(), self._quiet_bell)
@@ -71,50 +80,69 @@ class Poller:
         """The descriptor to which a byte is written to end the wait; for `signal.set_wakeup_fd`."""
         return self._clapper.fileno()
 
-    def watch_reader(self, fd: int, callback: Callback) -> None:
+    def watch_reader(self, fd: int, callback: Callback, owner: object = None) -> None:
         """Call `callback` whenever `fd` can be read; replaces the reader there was.
 
         OSError when the platform's limit is reached or the descriptor cannot be polled.
         """
         watch = self._watches.get(fd)
+        if watch is not None and watch.owner is not owner and self._end_released(watch):
+            watch = self._watches.get(fd)
         if watch is None:
             watch = self._register(fd, READ)
         elif watch.reader is None:
             self._change(watch, READ | WRITE)
         watch.reader = callback
 
-    def watch_writer(self, fd: int, callback: Callback) -> None:
+    def watch_writer(self, fd: int, callback: Callback, owner: object = None) -> None:
         """Call `callback` whenever `fd` can be written; replaces the writer there was."""
         watch = self._watches.get(fd)
+        if watch is not None and watch.owner is not owner and self._end_released(watch):
+            watch = self._watches.get(fd)
         if watch is None:
             watch = self._register(fd, WRITE)
         elif watch.writer is None:
             self._change(watch, READ | WRITE)
         watch.writer = callback
 
-    def unwatch_reader(self, fd: int, callback: Callback | None = None) -> bool:
-        """Stop watching `fd` for reading, if its reader is `callback` (None: whatever it is); False when it was not."""
+    def unwatch_reader(self, fd: int) -> bool:
+        """Stop watching `fd` for reading; False when it was not."""
         watch = self._watches.get(fd)
-        if watch is None or watch.reader is None or (callback is not None and watch.reader is not callback):
+        if watch is None or watch.reader is None or watch.reader is _nobody:
             return False
         watch.reader = None
-        if watch.writer is None:
-            self._forget(watch)
-        else:
-            self._change(watch, WRITE)
+        self._narrow(watch)
         return True
 
-    def unwatch_writer(self, fd: int, callback: Callback | None = None) -> bool:
-        """Stop watching `fd` for writing, if its writer is `callback` (None: whatever it is); False when it was not."""
+    def unwatch_writer(self, fd: int) -> bool:
+        """Stop watching `fd` for writing; False when it was not."""
         watch = self._watches.get(fd)
-        if watch is None or watch.writer is None or (callback is not None and watch.writer is not callback):
+        if watch is None or watch.writer is None or watch.writer is _nobody:
             return False
         watch.writer = None
-        if watch.reader is None:
-            self._forget(watch)
-        else:
-            self._change(watch, READ)
+        self._narrow(watch)
         return True
+
+    def release_reader(self, fd: int, callback: Callback, owner: object) -> None:
+        """If `callback` is still the reader of `fd`, it is not to be called again, but `owner` may come back soon."""
+        watch = self._watches.get(fd)
+        if watch is not None and watch.reader is callback:
+            watch.reader, watch.owner = _nobody, owner
+            self.released.append(watch)
+
+    def release_writer(self, fd: int, callback: Callback, owner: object) -> None:
+        """The same for a writer."""
+        watch = self._watches.get(fd)
+        if watch is not None and watch.writer is callback:
+            watch.writer, watch.owner = _nobody, owner
+            self.released.append(watch)
+
+    def let_go(self) -> None:
+        """End what was released and not asked for again."""
+        released, self.released = self.released, []
+        for watch in released:
+            if self._watches.get(watch.fd) is watch:
+                self._end_released(watch)
 
     def free_room(self) -> int | None:
         """How many more descriptors can be watched; None when there is no limit."""
@@ -140,6 +168,8 @@ class Poller:
     def _register(self, fd: int, events: int) -> Watch:
         if self._limit is not None:
             if len(self._watches) >= self._limit:
+                self.let_go()
+            if len(self._watches) >= self._limit:
                 raise OSError(f"select() takes {self._limit} descriptors on this platform, and all are in use")
             select.select([fd], [], [], 0)
         watch = Watch(fd)
@@ -155,6 +185,25 @@ class Poller:
             watch.reader = watch.writer = None
             self._watches.pop(watch.fd, None)
             raise
+
+    def _end_released(self, watch: Watch) -> bool:
+        """End what is released of `watch`; whether there was anything."""
+        watch.owner = None
+        if watch.reader is not _nobody and watch.writer is not _nobody:
+            return False
+        watch.reader = None if watch.reader is _nobody else watch.reader
+        watch.writer = None if watch.writer is _nobody else watch.writer
+        with suppress(OSError):  # closed by its owner since, with the other direction still watched
+            self._narrow(watch)
+        return True
+
+    def _narrow(self, watch: Watch) -> None:
+        if watch.reader is not None:
+            self._change(watch, READ)
+        elif watch.writer is not None:
+            self._change(watch, WRITE)
+        else:
+            self._forget(watch)
 
     def _forget(self, watch: Watch) -> None:
         del self._watches[watch.fd]
@@ -190,6 +239,10 @@ class Poller:
         self._drop_watches()
         self._selector.close()
         self.poll = _refuse_to_poll
+
+
+def _nobody() -> None:
+    """The reader or writer of a released watch."""
 
 
 def _is_sound(fd: int) -> bool:

@@ -44,29 +44,29 @@ def free_fileno(loop: WatchingLoop, thing: Any) -> int:
     return number
 
 
-async def wait_readable(loop: WatchingLoop, thing: Any) -> None:
-    """Return when `thing` can be read without blocking."""
+async def wait_readable(loop: WatchingLoop, thing: object) -> None:
+    """Return when `thing`, the one object that owns its descriptor, can be read without blocking."""
     fd = free_fileno(loop, thing)
     future = loop.create_future()
     note = functools.partial(_settle, future)
-    loop._poller.watch_reader(fd, note)
+    loop._poller.watch_reader(fd, note, thing)
     try:
         await future
     finally:
         # Only what we set: another call may have taken the descriptor over since this one was cancelled.
-        loop._poller.unwatch_reader(fd, note)
+        loop._poller.release_reader(fd, note, thing)
 
 
-async def wait_writable(loop: WatchingLoop, thing: Any) -> None:
+async def wait_writable(loop: WatchingLoop, thing: object) -> None:
     """Return when `thing` can be written without blocking."""
     fd = free_fileno(loop, thing)
     future = loop.create_future()
     note = functools.partial(_settle, future)
-    loop._poller.watch_writer(fd, note)
+    loop._poller.watch_writer(fd, note, thing)
     try:
         await future
     finally:
-        loop._poller.unwatch_writer(fd, note)
+        loop._poller.release_writer(fd, note, thing)
 
 
 def _settle(future: "asyncio.Future[None]") -> None:

@@ -47,6 +47,9 @@ class Scheduler:
         ready, poller, timers = self.ready, self.poller, self.timers
         heap = timers.heap
 
+        if poller.released:
+            poller.let_go()
+
         # Say "asleep" before the last look at the queue: what a thread adds after that look rings the bell.
         timeout: float | None = 0
         if not ready and not self.stopping:

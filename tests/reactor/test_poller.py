@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from penstock_reactor.poller import READ, WRITE, Poller
@@ -81,13 +82,122 @@ def test_unwatching_tells_whether_there_was_something(poller: Poller, pair: Pair
     assert unwatch(fd) is False
 
 
+class Selector(selectors.DefaultSelector):
+    """The platform's selector, which counts how often its set of descriptors is changed."""
+
+    changes = 0
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.changes += 1
+        return super().register(fileobj, events, data)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.changes += 1
+        return super().modify(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        self.changes += 1
+        return super().unregister(fileobj)
+
+
 @pytest.mark.parametrize("direction", ["reader", "writer"])
-def test_unwatching_a_certain_callback_leaves_another_alone(poller: Poller, pair: Pair, direction: str) -> None:
+def test_an_owner_that_comes_back_to_a_released_watch_changes_nothing(pair: Pair, direction: str) -> None:
+    selector = Selector()
+    poller = Poller(selector)
+    watch, release = getattr(poller, f"watch_{direction}"), getattr(poller, f"release_{direction}")
     fd = pair[0].fileno()
-    watch, unwatch = getattr(poller, f"watch_{direction}"), getattr(poller, f"unwatch_{direction}")
-    watch(fd, nothing)
-    assert unwatch(fd, fail) is False
-    assert unwatch(fd, nothing) is True
+    watch(fd, nothing, pair[0])
+    before = selector.changes
+    for _ in range(3):
+        release(fd, nothing, pair[0])
+        watch(fd, nothing, pair[0])
+        poller.let_go()
+    assert selector.changes == before
+    assert getattr(poller, f"unwatch_{direction}")(fd) is True
+    poller.close()
+
+
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_a_released_watch_is_as_good_as_gone_and_ends_when_it_is_let_go(pair: Pair, direction: str) -> None:
+    selector = Selector()
+    poller = Poller(selector)
+    fd = pair[0].fileno()
+    pair[1].send(b"x")
+    getattr(poller, f"watch_{direction}")(fd, fail, pair[0])
+    getattr(poller, f"release_{direction}")(fd, fail, pair[0])
+    assert getattr(poller, f"unwatch_{direction}")(fd) is False
+    for key, _ in poller.poll(0):
+        (getattr(key.data, direction) or fail)()
+    poller.let_go()
+    assert poller.poll(0) == []
+    assert fd not in selector.get_map()
+    poller.close()
+
+
+def test_only_the_callback_that_is_watched_can_be_released(poller: Poller, pair: Pair) -> None:
+    fd = pair[0].fileno()
+    poller.release_reader(fd, fail, pair[0])
+    poller.watch_reader(fd, nothing)
+    poller.release_reader(fd, fail, pair[0])
+    poller.release_writer(fd, fail, pair[0])
+    poller.let_go()
+    assert poller.unwatch_reader(fd) is True
+
+
+def test_one_direction_released_leaves_the_other_watched(poller: Poller, pair: Pair) -> None:
+    fd = pair[0].fileno()
+    pair[1].send(b"x")
+    poller.watch_reader(fd, nothing)
+    poller.watch_writer(fd, nothing, pair[0])
+    poller.release_writer(fd, nothing, pair[0])
+    poller.let_go()
+    assert ready(poller) == {fd: READ}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a number cannot be chosen")
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_released_number_that_came_to_mean_another_socket_is_watched_anew(poller: Poller, owned: bool) -> None:
+    first, second = socket.socketpair()
+    third, fourth = socket.socketpair()
+    fd = first.fileno()
+    poller.watch_reader(fd, fail, first)
+    poller.release_reader(fd, fail, first)
+    first.close()
+    os.dup2(third.fileno(), fd)
+    poller.watch_reader(fd, nothing, third if owned else None)
+    poller.let_go()
+    fourth.send(b"x")
+    [(key, _)] = poller.poll(5)
+    assert key.data.reader is nothing
+    poller.unwatch_reader(fd)
+    os.close(fd)
+    for one in (second, third, fourth):
+        one.close()
+
+
+def test_letting_go_of_a_descriptor_closed_behind_our_back_does_not_fail(poller: Poller) -> None:
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    poller.watch_writer(fd, nothing)
+    poller.watch_reader(fd, nothing, first)
+    poller.release_reader(fd, nothing, first)
+    first.close()
+    second.close()
+    poller.let_go()
+    if sys.platform != "win32":
+        assert poller.unwatch_writer(fd) is False
+
+
+def test_a_poller_without_room_lets_go_of_what_was_released(narrow: Poller) -> None:
+    sockets = [one for _ in range(2) for one in socket.socketpair()]
+    for one in sockets[:3]:
+        narrow.watch_reader(one.fileno(), nothing, one)
+    narrow.release_reader(sockets[0].fileno(), nothing, sockets[0])
+    narrow.watch_reader(sockets[3].fileno(), nothing)
+    assert narrow.free_room() == 0
+    for one in sockets:
+        narrow.unwatch_reader(one.fileno())
+        one.close()
 
 
 def test_one_direction_goes_and_the_other_stays(poller: Poller, pair: Pair) -> None:

@@ -257,6 +257,30 @@ def test_a_call_that_takes_over_from_a_cancelled_one_is_not_disturbed(loop: Even
     run(loop, main())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a number cannot be chosen")
+def test_a_socket_that_took_a_closed_ones_number_within_a_turn_hears_its_own_data(loop: EventLoop) -> None:
+    async def main() -> None:
+        first, second = socket.socketpair()
+        first.setblocking(False)
+        loop.call_later(0.01, second.send, b"x")
+        await loop.sock_recv(first, 10)
+        # Still in the turn in which the wait ended: the old socket goes, another takes its number.
+        number = first.fileno()
+        first.close()
+        third, fourth = socket.socketpair()
+        if third.fileno() != number:
+            os.dup2(third.fileno(), number)
+            third.close()
+            third = socket.socket(fileno=number)
+        third.setblocking(False)
+        loop.call_later(0.01, fourth.send, b"y")
+        assert await loop.sock_recv(third, 10) == b"y"
+        for one in (second, third, fourth):
+            one.close()
+
+    run(loop, main())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a reset cannot be had reliably there")
 def test_a_reset_raises_from_the_call_that_waits(loop: EventLoop, listener: socket.socket) -> None:
     async def main() -> None:
