@@ -113,6 +113,18 @@ def test_a_thread_that_runs_on_is_named_and_the_process_ends_without_it(tmp_path
         server.kill()
 
 
+def test_a_second_signal_does_not_wait_for_a_thread_either(tmp_path: Path) -> None:
+    server = start(tmp_path, "--timeout-graceful-shutdown", "none")
+    try:
+        ask((server.host, server.port), request("/thread"))
+        server.process.send_signal(signal.SIGINT)
+        server.wait_line("waits for a thread to end")
+        assert server.stop(signal.SIGINT, patience=4) == 1
+        assert "Traceback" not in server.stderr
+    finally:
+        server.kill()
+
+
 def test_idle_threads_of_executors_and_forgotten_tasks_keep_nobody_waiting(tmp_path: Path) -> None:
     server = start(tmp_path)
     try:
