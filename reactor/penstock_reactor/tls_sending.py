@@ -20,7 +20,7 @@ from .sending import QUIET_DROPS, Bytes, as_bytes_like
 from .tls_engine import Phase, TlsEngine
 
 # How much is encrypted before the transport below is asked whether it still takes more.
-SLICE_BYTES = 256 * 1024
+SLICE_BYTES = 64 * 1024
 
 # The backlog of those who have never had to wait: a deque of one's own takes 600 bytes.
 NOTHING: collections.deque[Bytes] = collections.deque(maxlen=0)
