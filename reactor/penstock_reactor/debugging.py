@@ -69,10 +69,7 @@ def run_handle(loop: Any, handle: Any) -> None:
         owner = getattr(handle._callback, "__self__", None)
         what = repr(owner) if isinstance(owner, asyncio.Task) else str(handle)
         logger.warning("Executing %s took %.3f seconds", what, seconds)
-        owner = None
     # A kept exception keeps this frame, and this frame must not keep the task it came from.
-    handle = None
-    # An exception's traceback leads here by way of its frames, and a handle may lead to the exception: break the circle.
     handle = owner = None
 
 

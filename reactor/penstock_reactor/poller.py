@@ -5,9 +5,10 @@ selector reports is run straight from its result, without a look-up and without 
 watch that is taken away is emptied first, so a report that is already on its way finds nothing to call; a
 descriptor number that is closed and used again gets a new watch.
 
-A wait for a single readiness, as `sock_recv` needs it, is often followed by the next in the same turn. So such a watch is
-not ended but released: it stays with the selector until the next wait, and whoever asks for the same socket before
-that goes on with it. This saves two system calls and most of their bookkeeping, 8 of 28 microseconds in a ping-pong.
+A wait for a single readiness, as `sock_recv` needs it, is often followed by the next in the same turn. So such a
+watch is not ended but released: it stays with the selector until the loop next waits, and whoever asks for the same
+socket before that goes on with it. This saves two system calls and their bookkeeping each time, 8 of the 28 microseconds
+of a ping-pong.
 
 Here too is the bell: a socket pair whose one end is always watched. Ringing it ends a wait. It is rung from
 other threads, from signal handlers and by the interpreter itself (`signal.set_wakeup_fd`), so it takes no lock.

@@ -1,7 +1,8 @@
 """Readiness: descriptors of callers, and waiting for one of them in a coroutine.
 
 Three questions that `add_reader` and the sock_* calls share: which descriptor is meant, may the caller watch it (a
-live transport's may not), and when is it ready. A wait costs one future and one registration, and leaves nothing behind.
+live transport's may not), and when is it ready. A wait costs one future and, unless one of the same socket has
+just ended, one registration; it leaves nothing behind.
 """
 
 import asyncio

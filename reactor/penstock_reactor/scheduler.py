@@ -1,12 +1,12 @@
 """The scheduler: the heart of the loop, and `turn()` is its beat.
 
-One turn is: how long may we sleep → wait for descriptors → run what was scheduled before the wait → call what the wait
-found → move due timers to the ready queue. If nothing was scheduled before the wait, as in a server that only waits for
-its sockets, then what the readers scheduled runs in the same turn, and there is one wait for each round of work.
+One turn is: how long may we sleep → wait for descriptors → run what was scheduled before the wait → call what the
+wait found → move due timers to the ready queue. If nothing was scheduled before the wait, as in a server that only
+waits for its sockets, then what the readers scheduled runs in the same turn: one wait for each round of work.
 
 Whoever asked first is served first: a callback scheduled before the wait runs before the readers the wait found, and
-readers come before timers, so that data which arrived in time is not taken for a timeout. What a callback schedules runs in the
-next turn, so no chain of callbacks can starve the descriptors.
+readers come before timers, so that data which arrived in time is not taken for a timeout. What a callback
+schedules runs in the next turn, so no chain of callbacks can starve the descriptors.
 
 A callback's exception is reported and the turn goes on; only SystemExit and KeyboardInterrupt leave. Whatever
 was not run then is still in the queue, or is reported again by the selector.
@@ -104,7 +104,7 @@ class Scheduler:
                     raise
                 except BaseException as error:
                     reports.handle_failed(self._loop, handle, callback, args, error)
-        # An exception's traceback leads here by way of its frames, and a handle may lead to the exception: break the circle.
+        # As in `turn`: a task whose exception is kept must not be kept by the frame that ran it.
         handle = callback = args = None
 
     def _run_ready_watched(self, count: int) -> None:
@@ -112,5 +112,4 @@ class Scheduler:
             handle = self.ready.popleft()
             if not handle.cancelled():
                 debugging.run_handle(self._loop, handle)
-        handle = None
         handle = None

@@ -1,8 +1,9 @@
 """Tasks: one way to make them on every Python.
 
-Tasks and futures are asyncio's own, written in C. What differs between versions is only what a task factory
-is given: up to 3.13 the coroutine and, when there is one, the context, and the name is set afterwards; from 3.14 on every
-keyword goes through. An option that a version's `Task` does not know (`eager_start` before 3.12) raises TypeError there.
+Tasks and futures are asyncio's own, written in C. What differs between versions is only what a task factory is
+given: up to 3.13 the coroutine and, when there is one, the context, and the name is set afterwards; from 3.14 on
+every keyword goes through. An option that a version's `Task` does not know (`eager_start` before 3.12) raises
+TypeError there.
 """
 
 import asyncio

@@ -42,7 +42,7 @@ class Threads:
         self._default = executor
 
     async def shutdown(self, timeout: float | None) -> None:
-        """Wait until the default executor's threads have ended; RuntimeWarning when that takes over `timeout` seconds."""
+        """Wait for the default executor's threads to end; RuntimeWarning when that takes over `timeout` seconds."""
         self._shut_down = True
         executor = self._default
         if executor is None:
