@@ -95,7 +95,7 @@ def check_codec(maker: Maker, octets: bytes) -> None:
         raise Found(f"cut as {pieces!r}\nit is {cut}\nand whole it is {whole}")
     if whole.status and (codec.buffer.size or not 400 <= whole.status <= 505 or whole.status == 500):
         raise Found(f"refused with {whole.status}, {codec.buffer.size} octets kept")
-    if len(head._NAMES) > 2048 or len(head._LINES) > 2048 or len(response._LINES) > 1024:
+    if len(head._NAMES) > 2048 or len(head._HOSTS) > 256 or len(response._LINES) > 1024:
         raise Found("a table has outgrown its bound")
     if is_there() and (difference := disagreement(octets, whole)):
         raise Found(difference)

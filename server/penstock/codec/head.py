@@ -5,10 +5,9 @@ are smuggled). A head that is refused is judged as if it had come octet by octet
 one counts, however the octets were cut into pieces; and a head that can no longer become a good one is not waited for.
 
 Its tricks leave the loops to C and look at nothing twice. One `translate` checks every octet of the fields, one `split`
-makes the lines, and bounded tables answer for what repeats: `_NAMES` knows each field name that was checked once,
-`_LINES` whole lines of fields that clients send unchanged with every request (user-agent, accept …): only names picked
-for that, never credentials or framing, so a miss costs a look-up and nothing of a stranger's stays here. And a client
-mostly sends the same fields again: a reader keeps its own connection's last ones, and reads only the lines that differ.
+makes the lines, and a bounded table knows each field name that was checked once. A client mostly sends the same fields
+again: a reader keeps its own connection's last ones, and reads only the lines that differ. (A table of whole lines for
+all connections would save a microsecond of a connection's first request, and cost two of each request that is new.)
 Twelve fields cost 4 µs the first time, 1 to 2 µs then, and 20 µs checked one by one.
 """
 
@@ -22,25 +21,15 @@ from .grammar import BAD_OCTET, FIELD_OCTETS, HOST, MAX_LENGTH_DIGITS, TRANSFER_
 from .states import HeadPart
 from .target import parse_request_line
 
-_PLAIN, _REPEATED, _DECISIVE = range(3)
 _NOTHING, _EMPTY_LINE, _REQUEST_LINE = HeadPart
 
 # Fields that decide about framing, routing or the connection: looked at in every request.
 _DECISIVE_NAMES = (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade")
-# Fields whose whole line a client repeats: worth a place in `_LINES`.
-_REPEATED_NAMES = (
-    b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"cache-control", b"content-type", b"dnt",
-    b"origin", b"pragma", b"priority", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest",
-    b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"te", b"upgrade-insecure-requests",
-    b"user-agent", b"via", b"x-forwarded-proto", b"x-requested-with",
-)  # fmt: skip
 
-_NAMES: dict[bytes, tuple[bytes, int]] = {}
-_LINES: dict[bytes, Field] = {}
+# Names as they came: in lower case, and whether they decide.
+_NAMES: dict[bytes, tuple[bytes, bool]] = {}
 _MAX_NAMES = 2048
-_MAX_LINES = 2048
 _MAX_NAME_KEPT = 64
-_MAX_LINE_KEPT = 256
 _MAX_BLOCK_KEPT = 4096
 
 _OPTIONS = {option: (option.lower(),) for option in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"Upgrade", b"upgrade")}
@@ -176,7 +165,7 @@ class HeadReader:
             line = lines[place]
             name, colon, value = line.partition(b":")
             known = _NAMES.get(name)
-            if known is None or known[1] == _DECISIVE or known[0] != fields[place][0] or not colon:
+            if known is None or known[1] or known[0] != fields[place][0] or not colon:
                 return None
             fields[place] = known[0], value.strip(b" \t")
             changed.append(line)
@@ -200,21 +189,16 @@ def parse_fields(block: bytes, max_fields: int) -> tuple[list[Field], list[Field
         raise ProtocolError(431, f"more than {max_fields} header fields", "RFC 6585 5")
     fields: list[Field] = []
     decisive: list[Field] = []
-    known_line = _LINES.get
     for line in lines:
-        field = known_line(line)
-        if field is None:
-            name, colon, value = line.partition(b":")
-            known = _NAMES.get(name)
-            if known is None or not colon:
-                known = _learn_name(name, colon, line)
-            # Only SP and HTAB are white space here: bytes.strip() alone would also take VT and FF.
-            field = known[0], value.strip(b" \t")
-            if known[1] == _DECISIVE:
-                decisive.append(field)
-            elif known[1] == _REPEATED and len(line) <= _MAX_LINE_KEPT and len(_LINES) < _MAX_LINES:
-                _LINES[line] = field
+        name, colon, value = line.partition(b":")
+        known = _NAMES.get(name)
+        if known is None or not colon:
+            known = _learn_name(name, colon, line)
+        # Only SP and HTAB are white space here: bytes.strip() alone would also take VT and FF.
+        field = known[0], value.strip(b" \t")
         fields.append(field)
+        if known[1]:
+            decisive.append(field)
     return fields, decisive
 
 
@@ -228,7 +212,7 @@ def bad_octet(octets: bytes, place: int = 0) -> ProtocolError:
     return ProtocolError(400, f"{what} in the request", clause, offset=place + at, excerpt=octets[at : at + 40])
 
 
-def _learn_name(name: bytes, colon: bytes, line: bytes) -> tuple[bytes, int]:
+def _learn_name(name: bytes, colon: bytes, line: bytes) -> tuple[bytes, bool]:
     """Check a field name not seen before, and remember it while there is room."""
     if line[:1] in (b" ", b"\t"):
         raise ProtocolError(400, "a folded header line", "RFC 9112 5.2", excerpt=line)
@@ -238,11 +222,10 @@ def _learn_name(name: bytes, colon: bytes, line: bytes) -> tuple[bytes, int]:
         raise ProtocolError(400, "white space before a header's colon", "RFC 9112 5.1", excerpt=line)
     if not is_token(name):
         raise ProtocolError(400, "a header name that is not a token", "RFC 9110 5.1", excerpt=line)
-    lower = name.lower()
-    kind = _DECISIVE if lower in _DECISIVE_NAMES else _REPEATED if lower in _REPEATED_NAMES else _PLAIN
+    known = name.lower(), name.lower() in _DECISIVE_NAMES
     if len(name) <= _MAX_NAME_KEPT and len(_NAMES) < _MAX_NAMES:
-        _NAMES[name] = lower, kind
-    return lower, kind
+        _NAMES[name] = known
+    return known
 
 
 def _judge(version: str, decisive: list[Field]) -> tuple[int, bool, bool, tuple[bytes, ...]]:
@@ -342,6 +325,7 @@ def read_length(length: bytes) -> int:
     return int(length)
 
 
-for _name in _DECISIVE_NAMES + _REPEATED_NAMES:
+# Learnt first, so that a table that somebody has filled knows them.
+for _name in _DECISIVE_NAMES:
     for _spelling in (_name, _name.title()):
         _learn_name(_spelling, b":", _spelling + b":")

@@ -60,25 +60,25 @@ def test_a_line_in_the_place_of_another_is_read_as_if_nothing_was_before(line: b
 
 def test_tables_are_bounded_and_full_ones_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = [read(block) for block in BLOCKS]
-    for table in ("_NAMES", "_LINES"):
-        monkeypatch.setattr(head, table, dict(getattr(head, table)))
+    monkeypatch.setattr(head, "_NAMES", dict(head._NAMES))
     monkeypatch.setattr(head, "_HOSTS", set(head._HOSTS))
     for number in range(5000):
         read(b"GET / HTTP/1.1\r\nHost: h%d\r\nX-%d: a\r\nUser-Agent: %d" % (number, number, number))
-    assert len(head._NAMES) <= 2048 and len(head._LINES) <= 2048 and len(head._HOSTS) <= 256
+    assert len(head._NAMES) <= 2048 and len(head._HOSTS) <= 256
     assert [read(block) for block in BLOCKS] == fresh
     assert read(b"GET / HTTP/1.1\r\nHost: a\r\nX-New-Name : b") == (400, "white space before a header's colon")
 
 
-def test_nothing_secret_stays_in_the_tables_all_connections_share() -> None:
-    read(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: secret\r\nAuthorization: secret\r\nProxy-Authorization: secret\r\nX-Api-Key: secret\r\nReferer: secret")
-    assert not any(b"secret" in line for line in head._LINES)
+def test_nothing_of_a_value_but_hosts_stays_in_what_connections_share() -> None:
+    read(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: secret\r\nAuthorization: secret\r\nX-Api-Key: secret\r\nReferer: secret")
+    shared = [value for value in vars(head).values() if isinstance(value, dict | set | list)]
+    assert b"secret" not in repr(shared).encode()
 
 
-def test_long_names_lines_and_blocks_are_not_kept() -> None:
+def test_long_names_and_blocks_are_not_kept() -> None:
     reader = HeadReader(65536, 20)
     reader.read_block(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: " + b"u" * 5000 + b"\r\n" + b"n" * 100 + b": v")
-    assert not any(len(line) > 256 for line in head._LINES) and not any(len(name) > 64 for name in head._NAMES)
+    assert not any(len(name) > 64 for name in head._NAMES)
     assert reader._block == b""
     reader.read_block(BLOCKS[1])
     reader.read_block(b"GET /" + b"t" * 5000 + b" HTTP/1.1\r\nHost: a\r\nX-A: c")

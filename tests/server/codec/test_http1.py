@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from penstock.codec import head as head_module
 from penstock.codec.buffer import Buffer
 from penstock.codec.errors import ProtocolError, ResponseError
 from penstock.codec.events import BodyData, BodyEnd, Event, RequestHead
@@ -482,7 +481,3 @@ def test_a_drip_costs_no_more_than_a_few_looks_at_each_octet(octets: bytes) -> N
 def test_a_hundred_thousand_tiny_chunks_cost_as_much_each_as_a_thousand() -> None:
     small, large = (looked_at([CHUNKED + b"1\r\nx\r\n" * count]) for count in (1000, 100_000))
     assert large <= 101 * small
-
-
-def test_names_lines_and_hosts_are_kept_in_bounded_tables() -> None:
-    assert len(head_module._NAMES) <= 2048 and len(head_module._LINES) <= 2048 and len(head_module._HOSTS) <= 256
