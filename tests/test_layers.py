@@ -30,8 +30,7 @@ ARROWS = {
     "log": {"settings"},
     "tls": {"settings"},
     "listener": {"settings"},
-    # The log line of a refused request is made of the codec's error.
-    "server": {"asgi", "connection", "codec.errors", "log", "tls", "listener", "settings"},
+    "server": {"asgi", "connection", "log", "tls", "listener", "settings"},
     # It loads the application, binds the sockets and tells each failure apart: exit codes are made of them.
     "runner": {"server", "asgi", "listener", "log", "penstock_reactor", "settings"},
     "supervisor": {"listener", "log", "settings"},
