@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.codec.states import REQUEST_MOVES, RESPONSE_MOVES, Request, Response
-from support.cases import FOLDER
+from support.cases import FOLDER, load
 
 TOP = Path(__file__).parents[3]
 TEXT = (TOP / "docs" / "http.md").read_text(encoding="utf-8")
@@ -35,6 +35,12 @@ def test_what_it_says_shows_something_is_there(name: str) -> None:
 
 def test_every_test_it_names_in_passing_is_there() -> None:
     assert {name for name in re.findall(r"`(test_\w+)`", TEXT) if name not in TESTS} == set()
+    assert {name for name in re.findall(r"`([a-z-]+\.http)`", TEXT) if not (FOLDER / name).is_file()} == set()
+
+
+def test_every_advisory_of_the_corpus_is_in_it() -> None:
+    advisories = {name for case in load() for name in re.findall(r"(?:CVE-\d+-\d+|GHSA-[\w-]+|gh-\d+)", case.clause)}
+    assert advisories and {name for name in advisories if name not in TEXT} == set()
 
 
 def test_it_has_a_row_for_every_section_with_requirements() -> None:
