@@ -50,6 +50,7 @@ def _method(token: bytes, target: bytes, is_lenient: bool) -> str:
         raise ProtocolError(400, "a method that is not a token", "RFC 9112 3.1", excerpt=token)
     if token != token.upper() and not is_lenient:
         raise ProtocolError(400, "a method in lower case", "RFC 9110 9.1", excerpt=token)
+    token = token.upper()
     if token == b"CONNECT":
         if AUTHORITY_FORM.fullmatch(target):
             raise ProtocolError(501, "CONNECT: this server is no proxy", "RFC 9110 9.3.6", excerpt=target)

@@ -3,6 +3,7 @@
 What comes of raw requests is in tests/cases, run by test_corpus.py.
 """
 
+import random
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -280,6 +281,51 @@ def test_a_head_refused_to_the_app_is_not_held() -> None:
     with pytest.raises(ResponseError):
         codec.encode_head(200, [(b"a", b"\r\n")], NO_DEFAULTS)
     codec.encode_head(500, [], NO_DEFAULTS)
+
+
+FIELDS = [(b"x-a", b"b"), (b"content-type", b"text/plain"), (b"set-cookie", b"c"), (b"content-length", b"5"), (b"content-length", b"0"),
+          (b"transfer-encoding", b"chunked"), (b"connection", b"close"), (b"connection", b"keep-alive"), (b"date", b"X"), (b"bad name", b"b"), (b"x", b"a\r\nb: c")]
+PIECES = [b"", b"a", b"hello", b"0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 20_000]
+
+
+def answered(codec: Http1Codec, chance: random.Random, said: list[bytes]) -> tuple[bytes, bool]:
+    """Whatever an app may do; what went out, and whether the app was told of a mistake."""
+    sent = b""
+    try:
+        codec.encode_head(chance.choice([200, 204, 205, 304, 404, 599, 100]), chance.sample(FIELDS, chance.randrange(4)), BOTH)
+        for number in range(count := chance.randrange(1, 4)):
+            said.append(chance.choice(PIECES))
+            sent += b"".join(codec.encode_body(said[-1], number == count - 1))
+    except ResponseError:
+        if not codec.is_response_begun:
+            codec.drop_head()
+            said[:] = [b"failed"]
+            codec.encode_head(500, [], BOTH)
+            return sent + b"".join(codec.encode_body(b"failed", True)), False
+        return sent, True
+    return sent, False
+
+
+def test_whatever_an_app_does_a_client_reads_what_it_said_or_sees_a_cut() -> None:
+    chance = random.Random(1)
+    for _ in range(3000):
+        codec, request = Http1Codec(LIMITS), chance.choice([GET, HEAD, OLD, OLD_ALIVE, CLOSING, POST, EXPECTING])
+        wire, methods = b"", list[str]()
+        while not codec.wants_close and len(methods) < 4:
+            fed(request, codec)
+            said: list[bytes] = []
+            sent, is_cut = answered(codec, chance, said)
+            if is_cut:
+                with pytest.raises(AssertionError):
+                    assert read_responses(sent, [request.split()[0].decode()])[0].get(b"content-length") == b""
+                break
+            wire, methods = wire + sent, [*methods, request.split()[0].decode()]
+            last = read_responses(wire, methods)
+            assert len(last) == len(methods)
+            is_silent = methods[-1] == "HEAD" or last[-1].status in (204, 205, 304)
+            assert last[-1].body == (b"" if is_silent else b"".join(said))
+            assert last[-1].get(b"server") == b"S" and last[-1].get(b"date")
+            request = chance.choice([GET, HEAD, OLD_ALIVE])
 
 
 # ── trailers ──

@@ -19,7 +19,8 @@ def test_a_request_line_is_method_path_query_version_and_authority() -> None:
 
 
 def test_a_lenient_server_takes_lower_case_methods_and_raw_octets_in_targets() -> None:
-    assert parse_request_line(b"get /\xc3\xa4?\xff HTTP/1.1", is_lenient=True) == ("get", b"/\xc3\xa4", b"\xff", "1.1", None)
+    assert parse_request_line(b"get /\xc3\xa4?\xff HTTP/1.1", is_lenient=True) == ("GET", b"/\xc3\xa4", b"\xff", "1.1", None)
+    assert refused(b"connect h:1 HTTP/1.1", is_lenient=True)[0] == 501
     assert refused(b"get / HTTP/1.1")[0] == 400 and refused(b"GET /\xc3\xa4 HTTP/1.1")[0] == 400
 
 
