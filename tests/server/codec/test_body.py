@@ -93,3 +93,23 @@ def test_dropped_trailers_count_against_the_limit_too() -> None:
 def test_trailers_may_fill_their_limit() -> None:
     line = b"A: " + b"b" * (1024 - 3)
     assert events(chunked(), b"0\r\n" + line + b"\r\n", b"X")[-1] is None
+
+
+def test_a_body_may_come_octet_by_octet() -> None:
+    octets = b'3;a="b"\r\nabc\r\n0\r\nA: b\r\n\r\n'
+    found = events(chunked(), *(octets[at : at + 1] for at in range(len(octets))))
+    assert body_of(found) == b"abc" and found[-1] == BodyEnd([(b"a", b"b")])
+
+
+@pytest.mark.parametrize("octets, status", [
+    (b"1;" + b"a" * 4096, 400), (b"1;" + b"a" * 4096 + b"\r\n", 400), (b"1;a=" + b"b" * 4000 + b"\r\nx\r\n", None), ((b"1;a=" + b"b" * 4000 + b"\r\nx\r\n") * 5, 400),
+    (b"0\r\n" + b"a:b\r\n" * 21, 431), (b"0\r\nA: " + b"b" * 1100, 431), (b"0\r\nA: " + b"b" * 1100 + b"\r\n", 431), (b"1;a=b c\r\n", 400), (b"1;a\rb\r\n", 400), (b"1;a\rb", 400),
+])
+def test_lines_and_trailers_have_limits_however_they_come(octets: bytes, status: int | None) -> None:
+    for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
+        if status is None:
+            assert events(chunked(), *pieces)[-1] is None
+        else:
+            with pytest.raises(ProtocolError) as caught:
+                events(chunked(), *pieces)
+            assert caught.value.status == status

@@ -3,6 +3,7 @@
 import pytest
 
 from penstock.codec import head
+from penstock.codec.buffer import Buffer
 from penstock.codec.errors import ProtocolError
 from penstock.codec.events import CHUNKED, RequestHead
 from penstock.codec.head import HeadReader, read_length
@@ -99,3 +100,64 @@ def test_a_length_is_digits_alone_and_not_too_many(length: bytes) -> None:
 
 def test_a_length_may_be_as_large_as_anybody_can_send() -> None:
     assert read_length(b"9" * 18) == 10**18 - 1 and read_length(b"0") == 0
+
+
+def read_in_pieces(*pieces: bytes, limit: int = 100) -> RequestHead | None:
+    reader, buffer = HeadReader(limit, 20), Buffer()
+    found = None
+    for piece in pieces:
+        assert found is None
+        buffer.feed(piece)
+        found = reader.read(buffer)
+    return found
+
+
+def test_a_head_is_read_when_all_of_it_has_come() -> None:
+    octets = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert read_in_pieces(octets[:-1]) is None and read_in_pieces(b"\r\n") is None and read_in_pieces(octets[:10]) is None
+    assert read_in_pieces(octets) == read_in_pieces(*(octets[at : at + 1] for at in range(len(octets))))
+
+
+@pytest.mark.parametrize("octets, status", [
+    (b"\x16\x03", 400), (b"SSH-2.0\r\n", 400), (b"GET / HTTP/3.0\r\n", 505), (b"GET /\0", 400), (b"GET / HTTP/1.1\n", 400), (b"GET / HTTP/1.1\r\r", 400),
+    (b"\r\n\r\n", 400), (b"GET /" + b"a" * 100, 414), (b"GET / HTTP/1.1\r\nX: " + b"a" * 100, 431), (b"GET / HTTP/1.1\r\nX: \n", 400),
+])
+def test_a_head_that_cannot_become_a_good_one_is_not_waited_for(octets: bytes, status: int) -> None:
+    for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
+        with pytest.raises(ProtocolError) as caught:
+            read_in_pieces(*pieces)
+        assert caught.value.status == status
+
+
+@pytest.mark.parametrize("octets, status, reason", [
+    (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 80 + b"\r\n\r\n", 431, "a request head over 100 octets"),
+    (b"GET /" + b"a" * 100 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "a request line over 100 octets"),
+    (b"GET / HTTP/2.0\r\nA: \0\r\n\r\n", 505, "an HTTP version other than 1.0 and 1.1"), (b"GET /\0 HTTP/2.0\r\nA: b\r\n\r\n", 400, "a NUL in the request"),
+    (b"GET / HTTP/1.1\r\nHost: a b\r\nA: \0\r\n\r\n", 400, "a NUL in the request"), (b"GET / HTTP/1.1\r\nHost: a\r\n\r\r\n\r\n", 400, "a bare CR in the request"),
+])
+def test_of_several_faults_the_first_counts(octets: bytes, status: int, reason: str) -> None:
+    for pieces in ([octets], [octets[:30], octets[30:]], [octets[at : at + 1] for at in range(len(octets))]):
+        with pytest.raises(ProtocolError) as caught:
+            for at in range(len(pieces)):
+                read_in_pieces(*pieces[: at + 1])
+        assert (caught.value.status, caught.value.reason) == (status, reason)
+
+
+def test_what_follows_a_head_stays_in_the_buffer_and_a_pipelined_head_is_read_next() -> None:
+    reader, buffer = HeadReader(100, 20), Buffer()
+    buffer.feed((BLOCKS[0] + b"\r\n\r\n") * 2 + b"rest")
+    first, second = reader.read(buffer), reader.read(buffer)
+    assert first == second and buffer.peek(0) == b"rest"
+
+
+def test_names_with_underscores_can_be_left_out() -> None:
+    buffer = Buffer()
+    buffer.feed(BLOCKS[0] + b"\r\nX_A: b\r\n\r\n")
+    head_read = HeadReader(100, 20, drops_underscores=True).read(buffer)
+    assert head_read is not None and head_read.fields == [(b"host", b"a")]
+
+
+def test_the_same_fields_behind_another_target_are_read_the_same() -> None:
+    reader = HeadReader(65536, 20)
+    first = reader.read_block(BLOCKS[1])
+    assert reader.read_block(BLOCKS[1].replace(b"GET /", b"PUT /other")) == first._replace(method="PUT", path=b"/other")
