@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from . import debugging, sockets
 from .contract import ReactorLoop
-from .readiness import free_fileno
+from .readiness import free_fileno, watched_fileno
 from .signals import Signals
 
 T = TypeVar("T")
@@ -32,23 +32,21 @@ class Doors(ReactorLoop):
         """Call `callback(*args)` in every turn in which `fd` can be read."""
         _check_open(self)
         number = free_fileno(self, fd)
-        self._poller.watch_reader(number, _in_context(self, callback, args))
+        self._poller.watch_reader(number, _in_context(self, callback, args), fd)
 
     def remove_reader(self, fd: Any) -> bool:
         """Stop that; False when there was no reader."""
-        number = free_fileno(self, fd)
-        return not self.is_closed() and self._poller.unwatch_reader(number)
+        return not self.is_closed() and self._poller.unwatch_reader(watched_fileno(self, fd))
 
     def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
         """Call `callback(*args)` in every turn in which `fd` can be written."""
         _check_open(self)
         number = free_fileno(self, fd)
-        self._poller.watch_writer(number, _in_context(self, callback, args))
+        self._poller.watch_writer(number, _in_context(self, callback, args), fd)
 
     def remove_writer(self, fd: Any) -> bool:
         """Stop that; False when there was no writer."""
-        number = free_fileno(self, fd)
-        return not self.is_closed() and self._poller.unwatch_writer(number)
+        return not self.is_closed() and self._poller.unwatch_writer(watched_fileno(self, fd))
 
     def free_room(self) -> int | None:
         """How many more descriptors the platform lets this loop watch; None when it sets no limit."""

@@ -23,7 +23,6 @@ import socket
 import sys
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NoReturn
 
 READ = selectors.EVENT_READ
@@ -45,7 +44,7 @@ class Watch:
         self.fd = fd
         self.reader: Callback | None = None
         self.writer: Callback | None = None
-        # Whose descriptor it was when it was released; a number alone may have come to mean another socket.
+        # The object whose descriptor it is, if one was given: it may be closed, and its number come to mean another.
         self.owner: object = None
 
 
@@ -94,6 +93,7 @@ class Poller:
         elif watch.reader is None:
             self._change(watch, READ | WRITE)
         watch.reader = callback
+        watch.owner = owner
 
     def watch_writer(self, fd: int, callback: Callback, owner: object = None) -> None:
         """Call `callback` whenever `fd` can be written; replaces the writer there was."""
@@ -105,6 +105,7 @@ class Poller:
         elif watch.writer is None:
             self._change(watch, READ | WRITE)
         watch.writer = callback
+        watch.owner = owner
 
     def unwatch_reader(self, fd: int) -> bool:
         """Stop watching `fd` for reading; False when it was not."""
@@ -124,18 +125,22 @@ class Poller:
         self._narrow(watch)
         return True
 
-    def release_reader(self, fd: int, callback: Callback, owner: object) -> None:
-        """If `callback` is still the reader of `fd`, it is not to be called again, but `owner` may come back soon."""
+    def number_of(self, owner: object) -> int | None:
+        """The descriptor that is watched for `owner`, which need not have it any more; None when there is none."""
+        return next((watch.fd for watch in self._watches.values() if watch.owner is owner), None)
+
+    def release_reader(self, fd: int, callback: Callback) -> None:
+        """If `callback` is still the reader of `fd`, it is not to be called again, but its owner may come back soon."""
         watch = self._watches.get(fd)
         if watch is not None and watch.reader is callback:
-            watch.reader, watch.owner = _nobody, owner
+            watch.reader = _nobody
             self.released.append(watch)
 
-    def release_writer(self, fd: int, callback: Callback, owner: object) -> None:
+    def release_writer(self, fd: int, callback: Callback) -> None:
         """The same for a writer."""
         watch = self._watches.get(fd)
         if watch is not None and watch.writer is callback:
-            watch.writer, watch.owner = _nobody, owner
+            watch.writer = _nobody
             self.released.append(watch)
 
     def let_go(self) -> None:
@@ -189,22 +194,24 @@ class Poller:
 
     def _end_released(self, watch: Watch) -> bool:
         """End what is released of `watch`; whether there was anything."""
-        watch.owner = None
         if watch.reader is not _nobody and watch.writer is not _nobody:
             return False
         watch.reader = None if watch.reader is _nobody else watch.reader
         watch.writer = None if watch.writer is _nobody else watch.writer
-        with suppress(OSError):  # closed by its owner since, with the other direction still watched
-            self._narrow(watch)
+        self._narrow(watch)
         return True
 
     def _narrow(self, watch: Watch) -> None:
-        if watch.reader is not None:
-            self._change(watch, READ)
-        elif watch.writer is not None:
-            self._change(watch, WRITE)
-        else:
-            self._forget(watch)
+        try:
+            if watch.reader is not None:
+                self._change(watch, READ)
+            elif watch.writer is not None:
+                self._change(watch, WRITE)
+            else:
+                self._forget(watch)
+        except OSError:
+            # Closed since: then nothing of it is watched any more, which is what was asked for and more.
+            pass
 
     def _forget(self, watch: Watch) -> None:
         del self._watches[watch.fd]

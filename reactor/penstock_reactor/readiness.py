@@ -45,6 +45,17 @@ def free_fileno(loop: WatchingLoop, thing: Any) -> int:
     return number
 
 
+def watched_fileno(loop: WatchingLoop, thing: Any) -> int:
+    """The same for something that is watched and may have been closed since: the number it had then."""
+    try:
+        return free_fileno(loop, thing)
+    except ValueError:
+        number = loop._poller.number_of(thing)
+        if number is None:
+            raise
+        return number
+
+
 async def wait_readable(loop: WatchingLoop, thing: object) -> None:
     """Return when `thing`, the one object that owns its descriptor, can be read without blocking."""
     fd = free_fileno(loop, thing)
@@ -55,7 +66,7 @@ async def wait_readable(loop: WatchingLoop, thing: object) -> None:
         await future
     finally:
         # Only what we set: another call may have taken the descriptor over since this one was cancelled.
-        loop._poller.release_reader(fd, note, thing)
+        loop._poller.release_reader(fd, note)
 
 
 async def wait_writable(loop: WatchingLoop, thing: object) -> None:
@@ -67,7 +78,7 @@ async def wait_writable(loop: WatchingLoop, thing: object) -> None:
     try:
         await future
     finally:
-        loop._poller.release_writer(fd, note, thing)
+        loop._poller.release_writer(fd, note)
 
 
 def _settle(future: "asyncio.Future[None]") -> None:

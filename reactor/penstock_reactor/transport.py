@@ -109,8 +109,9 @@ class SocketTransport(Sending, asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """socket, sockname or peername."""
-        if name == "socket":
-            return TransportSocket(self._sock)
+        if name == "socket" and name not in self._names:
+            # Made when first asked for, and the same ever after: callers compare it.
+            self._names[name] = TransportSocket(self._sock)
         return self._names.get(name, default)
 
     def set_protocol(self, protocol: Any) -> None:

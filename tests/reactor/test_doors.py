@@ -90,6 +90,24 @@ def test_what_is_no_descriptor_is_refused(loop: EventLoop) -> None:
             remove("text")
 
 
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_what_was_closed_can_still_be_removed(loop: EventLoop, direction: str) -> None:
+    first, second = socket.socketpair()
+    getattr(loop, f"add_{direction}")(first, int)
+    first.close()
+    second.close()
+    assert getattr(loop, f"remove_{direction}")(first) is True
+    with pytest.raises(ValueError):
+        getattr(loop, f"remove_{direction}")(first)
+
+
+def test_after_the_loop_closed_there_is_nothing_to_remove(loop: EventLoop, pair: Pair) -> None:
+    loop.close()
+    pair[0].close()
+    assert loop.remove_reader(pair[0]) is False
+    assert loop.remove_writer(pair[0]) is False
+
+
 def test_the_descriptor_of_a_live_transport_is_refused(loop: EventLoop, pair: Pair) -> None:
     class Transport:
         def is_closing(self) -> bool:

@@ -109,7 +109,7 @@ def test_an_owner_that_comes_back_to_a_released_watch_changes_nothing(pair: Pair
     watch(fd, nothing, pair[0])
     before = selector.changes
     for _ in range(3):
-        release(fd, nothing, pair[0])
+        release(fd, nothing)
         watch(fd, nothing, pair[0])
         poller.let_go()
     assert selector.changes == before
@@ -124,7 +124,7 @@ def test_a_released_watch_is_as_good_as_gone_and_ends_when_it_is_let_go(pair: Pa
     fd = pair[0].fileno()
     pair[1].send(b"x")
     getattr(poller, f"watch_{direction}")(fd, fail, pair[0])
-    getattr(poller, f"release_{direction}")(fd, fail, pair[0])
+    getattr(poller, f"release_{direction}")(fd, fail)
     assert getattr(poller, f"unwatch_{direction}")(fd) is False
     for key, _ in poller.poll(0):
         (getattr(key.data, direction) or fail)()
@@ -136,10 +136,10 @@ def test_a_released_watch_is_as_good_as_gone_and_ends_when_it_is_let_go(pair: Pa
 
 def test_only_the_callback_that_is_watched_can_be_released(poller: Poller, pair: Pair) -> None:
     fd = pair[0].fileno()
-    poller.release_reader(fd, fail, pair[0])
+    poller.release_reader(fd, fail)
     poller.watch_reader(fd, nothing)
-    poller.release_reader(fd, fail, pair[0])
-    poller.release_writer(fd, fail, pair[0])
+    poller.release_reader(fd, fail)
+    poller.release_writer(fd, fail)
     poller.let_go()
     assert poller.unwatch_reader(fd) is True
 
@@ -149,7 +149,7 @@ def test_one_direction_released_leaves_the_other_watched(poller: Poller, pair: P
     pair[1].send(b"x")
     poller.watch_reader(fd, nothing)
     poller.watch_writer(fd, nothing, pair[0])
-    poller.release_writer(fd, nothing, pair[0])
+    poller.release_writer(fd, nothing)
     poller.let_go()
     assert ready(poller) == {fd: READ}
 
@@ -161,7 +161,7 @@ def test_a_released_number_that_came_to_mean_another_socket_is_watched_anew(poll
     third, fourth = socket.socketpair()
     fd = first.fileno()
     poller.watch_reader(fd, fail, first)
-    poller.release_reader(fd, fail, first)
+    poller.release_reader(fd, fail)
     first.close()
     os.dup2(third.fileno(), fd)
     poller.watch_reader(fd, nothing, third if owned else None)
@@ -175,12 +175,35 @@ def test_a_released_number_that_came_to_mean_another_socket_is_watched_anew(poll
         one.close()
 
 
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_a_closed_owner_can_still_be_found_and_unwatched(poller: Poller, direction: str) -> None:
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    getattr(poller, f"watch_{direction}")(fd, nothing, first)
+    first.close()
+    assert poller.number_of(first) == fd
+    assert poller.number_of(second) is None
+    assert getattr(poller, f"unwatch_{direction}")(fd) is True
+    assert poller.number_of(first) is None
+    second.close()
+
+
+def test_unwatching_one_direction_of_a_closed_descriptor_does_not_fail(poller: Poller) -> None:
+    first, second = socket.socketpair()
+    poller.watch_reader(first.fileno(), nothing, first)
+    poller.watch_writer(first.fileno(), nothing, first)
+    fd = first.fileno()
+    first.close()
+    second.close()
+    assert poller.unwatch_reader(fd) is True
+
+
 def test_letting_go_of_a_descriptor_closed_behind_our_back_does_not_fail(poller: Poller) -> None:
     first, second = socket.socketpair()
     fd = first.fileno()
     poller.watch_writer(fd, nothing)
     poller.watch_reader(fd, nothing, first)
-    poller.release_reader(fd, nothing, first)
+    poller.release_reader(fd, nothing)
     first.close()
     second.close()
     poller.let_go()
@@ -192,7 +215,7 @@ def test_a_poller_without_room_lets_go_of_what_was_released(narrow: Poller) -> N
     sockets = [one for _ in range(2) for one in socket.socketpair()]
     for one in sockets[:3]:
         narrow.watch_reader(one.fileno(), nothing, one)
-    narrow.release_reader(sockets[0].fileno(), nothing, sockets[0])
+    narrow.release_reader(sockets[0].fileno(), nothing)
     narrow.watch_reader(sockets[3].fileno(), nothing)
     assert narrow.free_room() == 0
     for one in sockets:
