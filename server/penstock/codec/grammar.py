@@ -37,9 +37,10 @@ HTTP_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 # Narrower: no "," (it is how two Host fields look after somebody has joined them), a port of at most 5 digits and, as
 # RFC 9110 4.2.1 wants it, none behind an empty host. Wider: nobody counts the groups of an IPv6 address here.
 _IPV6 = rb"(?:[0-9A-Fa-f]{0,4}:){2,8}(?:[0-9A-Fa-f]{0,4}|(?:[0-9]{1,3}\.){3}[0-9]{1,3})"
+_REG = rb"[A-Za-z0-9._~!$&'()*+;=-]"
 HOST = re.compile(
     rb"(?:(?:\[(?:" + _IPV6 + rb"|v[0-9A-Fa-f]{1,8}\.[A-Za-z0-9._~!$&'()*+;=:-]{1,255})\]"
-    rb"|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?)?"
+    rb"|(?:" + _REG + rb"|%[0-9A-Fa-f]{2})" + _REG + rb"*(?:%[0-9A-Fa-f]{2}" + _REG + rb"*)*)(?::[0-9]{0,5})?)?"
 )
 
 # RFC 9112 3.2.2   absolute-form = absolute-URI.  Only what an origin server can be asked for: http and https, no userinfo.

@@ -13,6 +13,7 @@ Twelve fields cost 4 µs the first time, 1 to 2 µs then, and 20 µs checked one
 
 from itertools import compress
 from operator import ne
+from typing import NoReturn
 
 from .buffer import Buffer
 from .errors import ProtocolError
@@ -39,6 +40,9 @@ _MAX_HOSTS = 256
 
 # What RequestHead(…) comes to, without a trip through Python: 3 % of a request.
 _new_tuple = tuple.__new__
+
+# What `_judge` says of most requests: no body, the connection stays, nothing is expected, no protocol to switch to.
+_NOTHING_SPECIAL = (0, True, False, ())
 
 
 class HeadReader:
@@ -75,8 +79,8 @@ class HeadReader:
 
         Raises ProtocolError: 400 for a broken rule; 413, 414, 417, 421, 431, 501 and 505 where RFC 9110 15 has a status for it.
         """
+        block = buffer.take_until(b"\r\n\r\n")
         try:
-            block = buffer.take_until(b"\r\n\r\n")
             if block is None:
                 self._inspect(buffer, self._max_octets + 4)
                 if buffer.size > self._max_octets + 3:
@@ -85,25 +89,27 @@ class HeadReader:
             # RFC 9112 2.2: one empty line before the request line is ignored.
             if block[:2] == b"\r\n" and self._part is _NOTHING:
                 block = block[2:]
-            head = self._read_whole(block, buffer)
+            if len(block) > self._max_octets:
+                raise _too_long(block, self._max_octets)
+            head = self.read_block(block)
         except ProtocolError as error:
-            error.locate(buffer.peek(0))
-            raise
+            self._find_first_fault(block, buffer, error)
         self._part, self._inspected = _NOTHING, 0
         if self._drops_underscores:
             head = head._replace(fields=[field for field in head.fields if b"_" not in field[0]])
         return head
 
-    def _read_whole(self, block: bytes, buffer: Buffer) -> RequestHead:
+    def _find_first_fault(self, block: bytes | None, buffer: Buffer, error: ProtocolError) -> NoReturn:
+        """Raise what would have been wrong first, had the head come octet by octet."""
         try:
-            if len(block) > self._max_octets:
-                raise _too_long(block, self._max_octets)
-            return self.read_block(block)
-        except ProtocolError:
-            buffer.put_back(block + b"\r\n\r\n")
-            self._part, self._inspected = _EMPTY_LINE, 0
-            self._inspect(buffer, min(len(block), self._max_octets) + 4)
-            raise
+            if block is not None:
+                buffer.put_back(block + b"\r\n\r\n")
+                self._part, self._inspected = _EMPTY_LINE, 0
+                self._inspect(buffer, min(len(block), self._max_octets) + 4)
+        except ProtocolError as first:
+            error = first
+        error.locate(buffer.peek(0))
+        raise error
 
     def _inspect(self, buffer: Buffer, end: int) -> None:
         """Refuse a head, `end` octets of it at most, that can no longer become a good one. Each octet is seen once."""
@@ -128,35 +134,31 @@ class HeadReader:
         last = self._head
         if block == self._block and last is not None:
             return last
-        line_end = block.find(b"\r\n")
-        line = block[:line_end] if line_end >= 0 else block
+        line, _, field_block = block.partition(b"\r\n")
         method, path, query, version, authority = parse_request_line(line, self._is_lenient, self._is_secure)
-        field_block = block[len(line) + 2 :]
-        is_ordinary = version == "1.1" and authority is None
-        if is_ordinary and last is not None and len(block) <= _MAX_BLOCK_KEPT:
-            fields = self._read_alike(field_block, last.fields)
+        lines = field_block.split(b"\r\n") if last is None or field_block != self._field_block else self._lines
+        is_kept = version == "1.1" and authority is None and len(block) <= _MAX_BLOCK_KEPT
+        if is_kept and last is not None:
+            fields = last.fields if lines is self._lines else self._read_alike(lines, last.fields)
             if fields is not None:
                 head = _new_tuple(RequestHead, (method, path, query, version, fields, 0, True, False, ()))
-                self._block, self._head = block, head
+                self._block, self._head, self._field_block, self._lines = block, head, field_block, lines
                 return head
-        fields, decisive = parse_fields(field_block, self._max_fields)
-        body_length, keeps_alive, expects_continue, protocols = _judge(version, decisive)
+        fields, decisive = parse_fields(field_block, lines, self._max_fields)
+        judgement = _judge(version, decisive)
         if authority is not None:
             _replace_host(fields, authority)
-        head = RequestHead(method, path, query, version, fields, body_length, keeps_alive, expects_continue, protocols)
-        if is_ordinary and keeps_alive and not body_length and not protocols and len(block) <= _MAX_BLOCK_KEPT:
-            self._block, self._head, self._field_block = block, head, field_block
-            self._lines = field_block.split(b"\r\n")
+        head = _new_tuple(RequestHead, (method, path, query, version, fields, *judgement))
+        if is_kept and judgement == _NOTHING_SPECIAL:
+            self._block, self._head, self._field_block, self._lines = block, head, field_block, lines
         return head
 
-    def _read_alike(self, block: bytes, last_fields: list[Field]) -> list[Field] | None:
-        """The fields of a block that says what the last one did about framing and the connection; else None.
+    def _read_alike(self, lines: list[bytes], last_fields: list[Field]) -> list[Field] | None:
+        """The fields of lines that say what the last ones did about framing and the connection; else None.
 
-        It does when the same names stand in the same places, and only fields that decide nothing have other values.
+        They do when the same names stand in the same places, and only fields that decide nothing have other values.
         """
-        if block == self._field_block:
-            return last_fields
-        lines, last_lines = block.split(b"\r\n"), self._lines
+        last_lines = self._lines
         if len(lines) != len(last_lines):
             return None
         fields = last_fields.copy()
@@ -170,17 +172,13 @@ class HeadReader:
             fields[place] = known[0], value.strip(b" \t")
             changed.append(line)
         # A forbidden octet: the full reading finds it again, and says which.
-        if b"".join(changed).translate(None, FIELD_OCTETS):
-            return None
-        self._field_block, self._lines = block, lines
-        return fields
+        return None if b"".join(changed).translate(None, FIELD_OCTETS) else fields
 
 
-def parse_fields(block: bytes, max_fields: int) -> tuple[list[Field], list[Field]]:
-    """All fields, and those among them that decide about framing, routing or the connection."""
+def parse_fields(block: bytes, lines: list[bytes], max_fields: int) -> tuple[list[Field], list[Field]]:
+    """All fields of a block, given as its lines too, and those that decide about framing, routing or the connection."""
     if not block:
         return [], []
-    lines = block.split(b"\r\n")
     # Of a good block nothing but the line ends is left when all allowed octets are deleted.
     if len(block.translate(None, FIELD_OCTETS)) != 2 * len(lines) - 2:
         # With the line's end behind it: a CR before that is one too many.
