@@ -66,19 +66,22 @@ class Buffer:
 
     def take_until(self, delimiter: bytes) -> bytes | None:
         """Take what stands before `delimiter`, and the delimiter with it; None until it has come."""
+        octets = self._octets
+        found = octets.find(delimiter, self._searched)
         start = self._position
-        found = self._octets.find(delimiter, self._searched)
         if found < 0:
             # The delimiter may be cut: look again at its length less one.
-            self._searched = max(start, len(self._octets) - len(delimiter) + 1)
+            self._searched = max(start, len(octets) - len(delimiter) + 1)
             return None
-        end = self._position = self._searched = found + len(delimiter)
-        self.size -= end - start
-        taken = self._octets[start:found]
-        if not self.size:
+        taken = octets[start:found]
+        end = found + len(delimiter)
+        if end == len(octets):
             # An idle connection keeps nothing of what it said.
             self._octets = b""
-            self._position = self._searched = 0
+            self.size = self._position = self._searched = 0
+        else:
+            self.size -= end - start
+            self._position = self._searched = end
         return taken if type(taken) is bytes else bytes(taken)
 
     def peek(self, start: int, end: int | None = None) -> bytes:
