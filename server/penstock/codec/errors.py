@@ -20,10 +20,10 @@ class ProtocolError(Exception):
     """The peer broke a rule. `status` is the answer, `reason` one sentence for the peer and the log.
 
     `clause` names the rule's source ("RFC 9112 5.1"); `excerpt` the octets to blame, where there are such, `offset`
-    their place in the head, and `hint` what the octets look like that are no HTTP. As text: a line for the log.
+    their place in the head or -1, and `hint` what the octets look like that are no HTTP. As text: a line for the log.
     """
 
-    def __init__(self, status: int, reason: str, clause: str, *, offset: int = 0, excerpt: bytes = b"") -> None:
+    def __init__(self, status: int, reason: str, clause: str, *, offset: int = -1, excerpt: bytes = b"") -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
@@ -34,14 +34,15 @@ class ProtocolError(Exception):
 
     def locate(self, head: bytes) -> None:
         """Find the excerpt's place in the head it was taken from, and guess what that head is instead."""
-        if not self.offset:
-            self.offset = max(0, head.find(self.excerpt))
+        if self.offset < 0 and self.excerpt:
+            self.offset = head.find(self.excerpt)
         self.hint = next((what for start, what in _LOOKS if head[:20].startswith(start)), "")
 
     def __str__(self) -> str:
-        where = f" at octet {self.offset}: {self.excerpt[:80]!r}" if self.excerpt else ""
+        where = f" at octet {self.offset}" if self.offset >= 0 else ""
+        what = f": {self.excerpt[:80]!r}" if self.excerpt else ""
         hint = f"; it looks like {self.hint}" if self.hint else ""
-        return f"{self.status}, {self.reason} ({self.clause}){where}{hint}"
+        return f"{self.status}, {self.reason} ({self.clause}){where}{what}{hint}"
 
 
 class ResponseError(ValueError):

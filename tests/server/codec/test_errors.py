@@ -26,6 +26,15 @@ def test_an_error_without_octets_says_less() -> None:
     assert str(refused(b"GET / HTTP/1.1\r\n\r\n")) == "400, no Host (RFC 9112 3.2)"
 
 
+def test_octets_of_a_body_have_no_place_in_the_head() -> None:
+    codec = Http1Codec(LIMITS)
+    codec.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n")
+    codec.next_event()
+    with pytest.raises(ProtocolError) as caught:
+        codec.next_event()
+    assert str(caught.value) == "400, a chunk size that is not a hexadecimal number (RFC 9112 7.1): b'xyz'"
+
+
 def test_what_it_shows_of_the_octets_is_short_and_escaped() -> None:
     error = refused(b"GET /\xff" + b"a" * 900 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
     assert len(str(error)) < 200 and str(error).isascii() and r"b'/\xffaaa" in str(error)
