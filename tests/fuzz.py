@@ -7,6 +7,7 @@ error of ours, no growth. What fails is printed as a case for tests/cases; the s
 """
 
 import argparse
+import os
 import random
 import re
 import socket
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     maker = Maker(options.seed, [case.octets for case in load() if len(case.octets) < 2000])
     print(f"seed {options.seed}, {'a live server' if options.live else 'the codec'}", flush=True)
     if not options.live:
-        return _run(options, maker, check_codec)
+        before = _memory(os.getpid())
+        return _run(options, maker, check_codec) or _has_grown("the process", os.getpid(), before)
     limits = ("--limit-head", str(LIMIT_HEAD), "--limit-fields", str(LIMIT_FIELDS), "--no-access-log")
     with serving("reporting:app", "--app-dir", str(TESTS / "support"), *limits) as server:
         before = _memory(server.pid)
@@ -51,10 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "Traceback" in server.stderr:
             print("the server wrote a traceback")
             return 1
-        if (grown := _memory(server.pid) - before) > GROWTH:
-            print(f"the server has grown by {grown >> 20} MiB")
-            return 1
-    return code
+        return code or _has_grown("the server", server.pid, before)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -136,6 +135,12 @@ def _talk(server: Server, pieces: list[bytes]) -> bytes:
         except ConnectionResetError:
             pass
     return received
+
+
+def _has_grown(who: str, pid: int, before: int) -> int:
+    grown = _memory(pid) - before
+    print(f"{who} has grown by {grown / (1 << 20):.1f} MiB")
+    return grown > GROWTH
 
 
 def _memory(pid: int) -> int:
