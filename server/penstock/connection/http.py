@@ -247,8 +247,8 @@ class HttpConnection(Connection):
         self.deadline = self._waits_since + patience
 
     def stop_clock(self, exchange: Exchange) -> None:
-        """The app waits no longer."""
-        if self._waits_since is not NEVER:
+        """The app waits no longer. Where its exchange is over already, the deadline is another one."""
+        if self._waits_since is not NEVER and self.exchange is exchange:
             exchange.waited += self.service.loop.time() - self._waits_since
             self._waits_since = NEVER
             self.deadline = NEVER

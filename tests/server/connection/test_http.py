@@ -7,6 +7,7 @@ from support.client import request
 from support.wire import Wire
 
 from penstock.connection.exchange import ClientDisconnected, Exchange
+from penstock.connection.life import LINGER_TIMEOUT
 from penstock.connection.states import State
 
 Make = Callable[..., Wire]
@@ -602,6 +603,35 @@ def test_a_body_slower_than_the_least_rate_is_answered_408(wired: Make) -> None:
     # Fifty a second, a hundred expected, ten seconds of grace: behind by all of the grace after twenty.
     assert 18 <= seconds <= 22
     assert wire.hear().startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_drips_on_after_408_is_cut_all_the_same(wired: Make) -> None:
+    wire = wired(echo, timeout_body=10)
+    wire.say(request("/", "POST", "content-length: 1000\r\n"))
+    wire.wait(10.1)
+    assert wire.state() is State.LINGERING
+    for _ in range(5):
+        wire.wait(LINGER_TIMEOUT / 4)
+        wire.peer.send(b"x")
+        wire.turn()
+    assert wire.state() is State.CLOSED
+
+
+def test_an_app_that_still_waits_for_a_body_takes_no_later_deadline_away(wired: Make) -> None:
+    waiting: list[asyncio.Future[None]] = []
+
+    async def answer_early(exchange: Exchange) -> None:
+        exchange.take()
+        waiting.append(asyncio.ensure_future(exchange.wait_readable()))
+        await asyncio.sleep(0)
+        exchange.start(200, [])
+        exchange.write(b"", True)
+
+    wire = wired(answer_early)
+    wire.say(request("/", "POST", "content-length: 1000\r\n"))
+    assert wire.hear().startswith(b"HTTP/1.1 200 ") and waiting[0].done()
+    wire.wait(5.1)
+    assert wire.state() is not State.SKIPPING
 
 
 def test_a_body_faster_than_the_least_rate_may_take_for_ever(wired: Make) -> None:
