@@ -86,11 +86,8 @@ class HeadReader:
                 if buffer.size > self._max_octets + 3:
                     raise _too_long(buffer.peek(0), self._max_octets)
                 return None
-            # RFC 9112 2.2: one empty line before the request line is ignored.
-            if block[:2] == b"\r\n" and self._part is _NOTHING:
-                block = block[2:]
-            if len(block) > self._max_octets:
-                raise _too_long(block, self._max_octets)
+            if len(block) > self._max_octets and len(self._without_empty_line(block)) > self._max_octets:
+                raise _too_long(self._without_empty_line(block), self._max_octets)
             head = self.read_block(block)
         except ProtocolError as error:
             self._find_first_fault(block, buffer, error)
@@ -103,6 +100,7 @@ class HeadReader:
         """Raise what would have been wrong first, had the head come octet by octet."""
         try:
             if block is not None:
+                block = self._without_empty_line(block)
                 buffer.put_back(block + b"\r\n\r\n")
                 self._part, self._inspected = _EMPTY_LINE, 0
                 self._inspect(buffer, min(len(block), self._max_octets) + 4)
@@ -110,6 +108,10 @@ class HeadReader:
             error = first
         error.locate(buffer.peek(0))
         raise error
+
+    def _without_empty_line(self, block: bytes) -> bytes:
+        """RFC 9112 2.2: one empty line before the request line is ignored."""
+        return block.removeprefix(b"\r\n") if self._part is _NOTHING else block
 
     def _inspect(self, buffer: Buffer, end: int) -> None:
         """Refuse a head, `end` octets of it at most, that can no longer become a good one. Each octet is seen once."""
@@ -135,6 +137,9 @@ class HeadReader:
         if block == self._block and last is not None:
             return last
         line, _, field_block = block.partition(b"\r\n")
+        if not line:
+            block = self._without_empty_line(block)
+            line, _, field_block = block.partition(b"\r\n")
         method, path, query, version, authority = parse_request_line(line, self._is_lenient, self._is_secure)
         lines = field_block.split(b"\r\n") if last is None or field_block != self._field_block else self._lines
         is_kept = version == "1.1" and authority is None and len(block) <= _MAX_BLOCK_KEPT

@@ -125,6 +125,9 @@ class HttpConnection(Connection):
                 if codec.buffer.size and not event.body_length:
                     channel.cork()
                 self._run(event)
+                if self.state is _IDLE and not codec.buffer.size and channel.is_reading and not self.has_ended:
+                    # Answered at once, and nothing came behind it: mostly that is all.
+                    break
             elif event is None:
                 if codec.buffer.size or self.has_ended or not channel.is_reading:
                     self._await_request()
