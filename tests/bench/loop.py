@@ -195,7 +195,7 @@ def heading(loops: list[str]) -> str:
     return (
         f"{datetime.datetime.now():%Y-%m-%d %H:%M}, {processor()}, {os.cpu_count()} cores, "
         f"{platform.system()} {platform.release()}\n{platform.python_implementation()} {platform.python_version()}"
-        f"{uvloop_version}\n\nCPU time of an operation, asyncio's over ours: above 1, ours is faster "
+        f"{uvloop_version}\n\nCost of an operation, the other loop's over ours: above 1, ours is cheaper "
         "(median of the rounds, least - most)\n"
     )
 

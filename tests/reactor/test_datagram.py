@@ -44,6 +44,8 @@ class FullSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.is_full = True
+        # How many it takes before it is full again; None: any number.
+        self.room: int | None = None
         self.sent: list[tuple[bytes, Any]] = []
         self.fault: OSError | None = None
 
@@ -56,6 +58,9 @@ class FullSocket:
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
+        if self.room is not None:
+            self.room -= 1
+            self.is_full = self.room == 0
         self.sent.append((data, addr))
         return len(data)
 
@@ -206,6 +211,48 @@ def test_a_full_socket_queues_copies_in_order_and_counts_headers(loop: EventLoop
             await asyncio.sleep(0)
         assert full.sent == [(b"one", ("127.0.0.1", 1)), (b"twoo", ("127.0.0.1", 2))]
         await closed((transport, recorder))
+
+    run(loop, main())
+
+
+def test_a_socket_that_fills_again_keeps_the_rest_in_order(loop: EventLoop) -> None:
+    async def main() -> None:
+        transport, recorder, full = await opened_full()
+        for number in range(5):
+            transport.sendto(str(number).encode(), LOCAL)
+        full.is_full, full.room = False, 2
+        while len(full.sent) < 2:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert transport.get_write_buffer_size() == 3 * (1 + HEADER_BYTES)
+        full.is_full, full.room = False, None
+        await closed((transport, recorder))
+        assert [data for data, _ in full.sent] == [b"0", b"1", b"2", b"3", b"4"]
+
+    run(loop, main())
+
+
+def test_an_error_of_the_very_send_is_told_at_once(loop: EventLoop) -> None:
+    async def main() -> None:
+        transport, recorder, full = await opened_full()
+        full.is_full, full.fault = False, OSError("network down")
+        transport.sendto(b"lost", LOCAL)
+        assert str(recorder.calls("error_received")[0][1]) == "network down"
+        assert transport.get_write_buffer_size() == 0
+        await closed((transport, recorder))
+
+    run(loop, main())
+
+
+def test_a_protocol_may_close_before_the_first_datagram(loop: EventLoop) -> None:
+    class Brief(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.close()
+
+    async def main() -> None:
+        _, recorder = await loop.create_datagram_endpoint(Brief, LOCAL)
+        await recorder.heard("connection_lost")
 
     run(loop, main())
 

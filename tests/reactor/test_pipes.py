@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import errno
 import gc
 import os
 import socket
@@ -299,6 +300,57 @@ def test_a_write_to_nobody_is_lost_and_later_ones_are_dropped(
         _, error = await recorder.heard("connection_lost")
         assert isinstance(error, BrokenPipeError)
         assert len([record for record in caplog.records if record.name == "asyncio"]) == 1
+
+    run(loop, main())
+
+
+def test_a_pipe_that_is_full_from_the_start_queues_everything(loop: EventLoop, ends: Ends) -> None:
+    async def main() -> None:
+        os.set_blocking(ends.writing, False)
+        filled = 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                filled += os.write(ends.writing, b"x" * 65536)
+        transport, recorder = await writer(ends.writing_file())
+        transport.write(b"last")
+        assert transport.get_write_buffer_size() == 4
+        assert repr(transport).endswith("open>")
+        transport._on_writable()
+        assert transport.get_write_buffer_size() == 4
+        assert drained(ends.reading) == filled
+        transport.close()
+        await recorder.heard("connection_lost")
+        assert os.read(ends.reading, 10) == b"last"
+
+    run(loop, main())
+
+
+def test_a_queued_write_that_fails_is_lost_with_its_error(
+    loop: EventLoop, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(fd: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "the device is gone")
+
+    async def main() -> None:
+        transport, recorder = await writer(ends.writing_file())
+        transport.write(b"x" * (1 << 20))
+        monkeypatch.setattr(os, "write", fails)
+        drained(ends.reading)
+        _, error = await recorder.heard("connection_lost")
+        assert error.errno == errno.EIO
+
+    run(loop, main())
+
+
+def test_a_fault_that_is_not_the_systems_is_reported(
+    loop: EventLoop, ends: Ends, reports: list[dict[str, Any]]
+) -> None:
+    async def main() -> None:
+        transport, recorder = await reader(ends.reading_file())
+        transport._fail(ZeroDivisionError(), "our own fault")
+        await recorder.heard("connection_lost")
+        assert reports[0]["message"] == "our own fault"
+        assert reports[0]["transport"] is transport
 
     run(loop, main())
 
