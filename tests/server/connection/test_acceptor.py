@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ from support.clock import Clock
 from support.faults import Fault, FaultySocket, exhausted
 from support.wire import hello, serving
 
-from penstock.connection.acceptor import BATCH, PAUSE, WARN_EVERY, Acceptor
+from penstock.connection.acceptor import BATCH, FEW, PAUSE, WARN_EVERY, Acceptor
 from penstock.connection.service import Service
 from penstock.settings import Settings
 
@@ -96,6 +97,31 @@ def test_many_connections_are_taken_in_batches(listening: Any) -> None:
     finally:
         for client in clients:
             client.socket.close()
+
+
+def test_of_many_connections_a_few_are_taken_at_once_unless_the_others_have_had_their_time(listening: Any) -> None:
+    server = listening()
+    server.loop.time = clock = Clock()
+    server.acceptor._on_readable()
+    clients = [Client(server.address) for _ in range(3 * FEW)]
+    try:
+        server.acceptor._on_readable()
+        assert len(server.service.connections) == FEW
+        clock.advance(1)
+        server.acceptor._on_readable()
+        assert len(server.service.connections) == len(clients)
+    finally:
+        for client in clients:
+            client.socket.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not say how much it holds back")
+def test_little_of_an_answer_that_nobody_reads_is_left_to_the_kernel(listening: Any) -> None:
+    server = listening()
+    with server.connect():
+        (connection,) = server.service.connections
+        connection.channel.write([bytes(8 << 20)])
+        assert 8 << 20 > connection.channel.queued > 7 << 20
 
 
 def test_a_socket_on_every_address_says_which_one_was_called(listening: Any) -> None:
