@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 SWEEP_INTERVAL = 0.5
 """Seconds between two looks at the deadlines; a limit is exceeded by this much at most."""
 
+AT_ONCE = 64
+"""Overdue connections that act in one turn of the loop: of thousands the others follow in the next turns, so that those
+that are in order are not kept waiting."""
+
 Address = tuple[str, int]
 Serve = Callable[[Exchange], Coroutine[None, None, None]]
 
@@ -116,8 +120,17 @@ class Service:
         self._renew_date()
         overdue = [each for each in self.connections if each.deadline <= now or each.channel.stalls_at <= now]
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
-        for connection in overdue:
-            connection.expire(now)
+        if overdue:
+            self._expire(overdue, now)
+
+    def _expire(self, overdue: list["Connection"], now: float) -> None:
+        """Let overdue connections act, unless they have done something since they were found."""
+        for connection in overdue[-AT_ONCE:]:
+            if connection.deadline <= now or connection.channel.stalls_at <= now:
+                connection.expire(now)
+        del overdue[-AT_ONCE:]
+        if overdue:
+            self.loop.call_soon(self._expire, overdue, now)
 
     def _renew_date(self) -> None:
         """Make the lines anew when the second has changed (IMF-fixdate, RFC 9110 5.6.7)."""

@@ -1,12 +1,14 @@
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from penstock_reactor import EventLoop
 from support.client import request
 from support.wire import Wire, hello
 
+from penstock.connection.channel import NEVER
 from penstock.connection.exchange import Exchange
-from penstock.connection.service import SWEEP_INTERVAL, Service
+from penstock.connection.service import AT_ONCE, SWEEP_INTERVAL, Service
 from penstock.connection.states import State
 from penstock.settings import Settings
 
@@ -42,6 +44,36 @@ def test_the_sweep_comes_by_itself(loop: EventLoop) -> None:
     loop.run_until_complete(wire.service.drain())
     assert wire.state() is State.CLOSED
     wire.close()
+
+
+class Overdue:
+    """A connection whose time is over, as far as the sweep looks."""
+
+    def __init__(self) -> None:
+        self.deadline = 0.0
+        self.channel = SimpleNamespace(stalls_at=NEVER)
+        self.expired = 0
+
+    def expire(self, now: float) -> None:
+        self.expired += 1
+        self.deadline = NEVER
+
+
+def test_of_thousands_that_are_overdue_a_few_act_in_a_turn(loop: EventLoop) -> None:
+    service = make(loop)
+    overdue = [Overdue() for _ in range(2 * AT_ONCE + 1)]
+    service.connections.update(overdue)  # type: ignore[arg-type]  # enough of a connection for the sweep
+    service._sweep()
+    assert sum(each.expired for each in overdue) == AT_ONCE
+    late = next(each for each in overdue if not each.expired)
+    late.deadline = NEVER
+    for _ in range(5):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    assert [each.expired for each in overdue if each is not late] == [1] * (2 * AT_ONCE)
+    assert not late.expired, "it has done something in time"
+    assert service._sweeper is not None
+    service._sweeper.cancel()
 
 
 @pytest.mark.parametrize("options, present, absent", [
