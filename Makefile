@@ -72,6 +72,14 @@ bench-loop: bench-venv ## the event loop beside asyncio's own and uvloop
 bench-strict: bench-venv ## the corpus of raw requests on penstock and on other servers
 	@$(WITH_TESTS) $(BENCH_VENV)/bin/python -m bench.strict $(ARGS)
 
+.PHONY: bench-parse
+bench-parse: bench-venv ## reading a browser's request head, beside httptools and h11
+	@$(WITH_TESTS) $(BENCH_VENV)/bin/python tests/bench/parse.py $(ARGS)
+
+.PHONY: soak
+soak: ## a normal load beside thousands of clients that drip or stop reading; needs wrk, takes a minute
+	@$(BENCH_PYTHON) tests/soak.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: bench-venv ## spoilt requests to the codec and to a live server, with h11 as second opinion
 	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 $(ARGS)
