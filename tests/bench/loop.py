@@ -1,6 +1,6 @@
 """Our event loop beside asyncio's selector loop and uvloop: what each operation costs, ratios first.
 
-    python tests/bench/loop.py [--quick] [--rounds N] [--only NAME,NAME] [--loops ours,asyncio,uvloop]
+    python tests/bench/loop.py [--quick] [--rounds N] [--only NAME,NAME] [--loops ours,asyncio,uvloop] [--into PAGE]
 
 Each workload on each loop has a process of its own, so that none leaves its mark on another's interpreter or heap
 (glibc's malloc remembers the largest block that was ever freed, and serves a loop's read buffers accordingly). The
@@ -33,6 +33,8 @@ OURS, STOCK, UVLOOP = "ours", "asyncio", "uvloop"
 PATIENCE = 120
 # By workload, then by loop: the cost of an operation, one for each round.
 Figures = dict[str, dict[str, list[float]]]
+# What stands between two of these in a page is ours to replace.
+MARK = "<!-- bench-loop -->"
 
 
 def new_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -109,7 +111,8 @@ def main() -> int:
     if options.worker:
         measure(options.worker)
         return 0
-    print(heading(options.loops), flush=True)
+    head = heading(options.loops)
+    print(head, flush=True)
     figures: Figures = {}
     try:
         for name in options.only:
@@ -117,8 +120,10 @@ def main() -> int:
             figures[name] = measure_rounds(name, options.loops, options.rounds, options.share)
     finally:
         show_progress("")
-        print(table(figures, options.loops))
-        print(verdict(figures))
+        tail = f"{table(figures, options.loops)}\n{verdict(figures)}"
+        print(tail)
+    if options.into:
+        insert(options.into, f"{head}\n{tail}")
     return 0
 
 
@@ -129,6 +134,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--only", type=names_of(WORKLOADS), default=list(WORKLOADS), help=f"of {', '.join(WORKLOADS)}")
     parser.add_argument("--loops", type=names_of(kinds), default=kinds, help=f"of {', '.join(kinds)}")
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, no more")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help=f"write the figures there, between two {MARK}")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.share = 0.05 if options.quick else 1.0
@@ -242,6 +248,12 @@ def verdict(figures: Figures) -> str:
         f"\nMedian of the {len(counted)} upright lines: {statistics.median(counted):.2f} times as fast as asyncio's selector "
         f"loop. Behind it on: {', '.join(worse) or 'none'}."
     )
+
+
+def insert(page: Path, text: str) -> None:
+    """Replace what stands between the two marks of a page."""
+    before, _, after = page.read_text(encoding="utf-8").split(MARK)
+    page.write_text(f"{before}{MARK}\n{text}\n{MARK}{after}", encoding="utf-8")
 
 
 def show_progress(name: str) -> None:
