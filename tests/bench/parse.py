@@ -1,9 +1,9 @@
 """`make bench-parse`: what reading a browser's request head costs, beside httptools and h11; ratios first.
 
-All three read the same octets in the same process, in turns, so a ratio compares neighbours of the same round; what is
-printed is the median of those ratios with the least and the most. Time is the process's CPU time. Each parser is made
-and each request answered outside of the measured time, and before anything is measured all three must agree on what
-the heads say. What is measured is octets in, a whole request out:
+All three read the same octets in the same process, in turns. A ratio is that of the least figures, since whatever else a
+machine does only adds to them; beside it, in brackets, the median of the ratios of neighbours in the same round. Time is
+the process's CPU time. Each parser is made and each request answered outside of the measured time, and before anything
+is measured all three must agree on what the heads say. What is measured is octets in, a whole request out:
 
     penstock   `feed` and `next_event`, with every check of docs/http.md
     httptools  `feed_data` with a server's callbacks: names in lower case into a list, the target taken apart, version,
@@ -283,7 +283,7 @@ def table(cases: Sequence[Case], figures: dict[str, Figures]) -> str:
         found = figures[case.name]
         rows.append([
             case.name, _ratio(found, "penstock", "httptools"), case.goal, _ratio(found, "h11", "penstock"), ">= 7",
-            *(_middle(found, name) for name in ("penstock", "httptools", "h11")), case.about,
+            *(_least(found, name) for name in ("penstock", "httptools", "h11")), case.about,
         ])  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
@@ -294,11 +294,11 @@ def _ratio(found: Figures, over: str, under: str) -> str:
     if not (found.get(over) and found.get(under)):
         return "-"
     ratios = [mine / other for mine, other in zip(found[over], found[under], strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})"
+    return f"{min(found[over]) / min(found[under]):.2f} ({statistics.median(ratios):.2f})"
 
 
-def _middle(found: Figures, name: str) -> str:
-    return f"{statistics.median(found[name]):.2f}" if found.get(name) else "-"
+def _least(found: Figures, name: str) -> str:
+    return f"{min(found[name]):.2f}" if found.get(name) else "-"
 
 
 def _show_progress(text: str) -> None:
