@@ -26,7 +26,9 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parent.parent.parent
 sys.path[0:1] = [str(CHECKOUT / folder) for folder in ("reactor", "tests")]
 
-from bench.loop_work import IDLE, LINES, WORKLOADS, Gauge  # noqa: E402  # found through the line above
+from bench.loop_gauges import Gauge  # noqa: E402  # found through the line above
+from bench.loop_talk import IDLE  # noqa: E402
+from bench.loop_work import LINES, WORKLOADS  # noqa: E402
 
 OURS, STOCK, UVLOOP = "ours", "asyncio", "uvloop"
 # A workload that hangs fails.
@@ -245,8 +247,8 @@ def verdict(figures: Figures) -> str:
         return ""
     worse = [f"{name} ({value:.2f})" for name, value in ratios.items() if value < 1]
     return (
-        f"\nMedian of the {len(counted)} upright lines: {statistics.median(counted):.2f} times as fast as asyncio's selector "
-        f"loop. Behind it on: {', '.join(worse) or 'none'}."
+        f"\nMedian of the {len(counted)} upright lines: {statistics.median(counted):.2f} times as fast as asyncio's "
+        f"selector loop. Behind it on: {', '.join(worse) or 'none'}."
     )
 
 
