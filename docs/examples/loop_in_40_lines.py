@@ -41,9 +41,12 @@ class Loop:
             timeout = 0.0
         elif self.timers:
             timeout = max(self.timers[0][0] - time.monotonic(), 0.0)
-        # The one place where the program waits.
-        for key, _ in self.selector.select(timeout):
-            self.ready.append(key.data)
+        # The one place where the program waits. (Windows' select does not wait for nothing, hence the sleep.)
+        if self.selector.get_map():
+            for key, _ in self.selector.select(timeout):
+                self.ready.append(key.data)
+        else:
+            time.sleep(timeout or 0)
         while self.timers and self.timers[0][0] <= time.monotonic():
             self.ready.append(heapq.heappop(self.timers)[2])
         # Only what stands in the queue now: what these callbacks add waits for the next turn.

@@ -17,6 +17,8 @@ REACTOR = CHECKOUT / "reactor" / "penstock_reactor"
 MARK = "Prints:\n"
 # An example takes far less than two seconds; this is for a machine that has other things to do.
 PATIENCE = 20
+# Windows has another name for "nobody is there", and tells it when it likes.
+NOT_ON_WINDOWS = {"datagrams.py"}
 
 
 def examples() -> dict[str, str]:
@@ -31,6 +33,8 @@ def examples() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", examples())
 def test_an_example_prints_what_it_says_and_complains_of_nothing(name: str) -> None:
+    if sys.platform == "win32" and name in NOT_ON_WINDOWS:
+        pytest.skip("prints something else on Windows")
     done = subprocess.run(
         [sys.executable, "-W", "error", EXAMPLES / name],
         env={**os.environ, "PYTHONPATH": str(REACTOR.parent), "PYTHONDONTWRITEBYTECODE": "1"},
