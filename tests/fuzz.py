@@ -1,7 +1,8 @@
 """Fuzzing: `python tests/fuzz.py [--seconds N | --inputs N] [--seed S] [--live]`.
 
-On the codec: it never raises anything but ProtocolError, the same comes of an input however it is cut into pieces,
-what it keeps is bounded, and where h11 can be imported, both agree where requests end (support/opinions.py).
+On the codec: it never raises anything but ProtocolError, the same comes of an input however it is cut into pieces and
+whatever the connection has read before, what it keeps is bounded, and where h11 can be imported, both agree where
+requests end (support/opinions.py).
 With --live a server is started and must answer each input as the codec would: no crash, no hang, no traceback, no
 error of ours, no growth. What fails is printed as a case for tests/cases; the seed makes the same inputs again.
 """
@@ -92,6 +93,13 @@ def check_codec(maker: Maker, octets: bytes) -> None:
     cut = play(pieces)
     if cut != whole:
         raise Found(f"cut as {pieces!r}\nit is {cut}\nand whole it is {whole}")
+    behind = play([maker.before, octets])
+    del behind.requests[: len(play([maker.before]).requests)]
+    if behind != whole:
+        raise Found(f"behind {maker.before!r}\nit is {behind}\nand alone it is {whole}")
+    # An empty line at its end would already be the next request's one.
+    if whole.requests and whole.is_open and len(octets) < 2000 and not octets.endswith(b"\r\n\r\n\r\n"):
+        maker.before = octets
     if whole.status and (codec.buffer.size or not 400 <= whole.status <= 505 or whole.status == 500):
         raise Found(f"refused with {whole.status}, {codec.buffer.size} octets kept")
     if len(head._NAMES) > 2048 or len(head._HOSTS) > 256 or len(response._LINES) > 1024:

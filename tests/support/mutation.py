@@ -39,12 +39,16 @@ class Maker:
         self._chance = random.Random(seed)
         self._known = list(known)
         self._oddness = 0.0
+        self.before = b""
+        """What came on a connection before, set by who plays the inputs: many are like it but for an octet or two."""
 
     def make(self) -> bytes:
         """One input: some requests, or a known one, perhaps spoilt."""
         chance = self._chance
         self._oddness = chance.choice((0, 0, 0.01, 0.03, 0.1))
-        if self._known and chance.random() < 0.3:
+        if self.before and chance.random() < 0.3:
+            octets = self._spoil(self.before)
+        elif self._known and chance.random() < 0.3:
             octets = chance.choice(self._known)
         else:
             octets = b"".join(self._request() for _ in range(chance.choice((1, 1, 1, 2, 3))))
