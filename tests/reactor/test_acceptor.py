@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from penstock_reactor import EventLoop, acceptor
-from support.faulty import FaultySocket
+from support.faults import FaultySocket
 from support.recorders import Recorder
 from support.streams import finish, needs_unix, turns
 
@@ -149,7 +149,7 @@ def test_accepting_rests_when_descriptors_or_memory_run_out(
         monkeypatch.setattr(acceptor, "REST_SECONDS", 0.05)
         clients = Clients()
         listener = socket.create_server(("127.0.0.1", 0))
-        faulty: Any = FaultySocket(listener, {("accept", 1): OSError(code, "no more")})
+        faulty: Any = FaultySocket(listener, accept={1: OSError(code, "no more")})
         server = await loop.create_server(clients, sock=faulty)
         with socket.create_connection(listener.getsockname()):
             while not reports:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from penstock_reactor import EventLoop, sending
 from penstock_reactor.sending import JOIN_BYTES, MAX_PIECES, QUIET_DROPS, as_bytes_like
-from support.faulty import FaultySocket
+from support.faults import FaultySocket
 from support.recorders import Recorder
 from support.streams import finish, opened, read_exactly, turns
 
@@ -64,7 +64,7 @@ def test_what_the_socket_refuses_leaves_later_and_in_order(loop: EventLoop, pair
 def test_however_little_the_socket_takes_at_once_all_leaves_in_order(loop: EventLoop, pair: Pair, most: int) -> None:
     async def main() -> None:
         protocol = Recorder()
-        transport = opened(loop, FaultySocket(pair[0], most=most), protocol)
+        transport = opened(loop, FaultySocket(pair[0], most), protocol)
         transport.write(b"0123456789" * 30)
         transport.writelines([b"ab" * 20, b"", b"cd" * 20])
         expected = b"0123456789" * 30 + b"ab" * 20 + b"cd" * 20
@@ -78,8 +78,8 @@ def test_however_little_the_socket_takes_at_once_all_leaves_in_order(loop: Event
 def test_a_would_block_at_any_call_loses_nothing(loop: EventLoop, pair: Pair, nth: int) -> None:
     async def main() -> None:
         protocol = Recorder()
-        faults = {(method, nth): BlockingIOError() for method in ("send", "sendmsg")}
-        transport = opened(loop, FaultySocket(pair[0], faults, most=4), protocol)
+        faults = {nth: BlockingIOError()}
+        transport = opened(loop, FaultySocket(pair[0], 4, send=faults, sendmsg=faults), protocol)
         for _ in range(3):
             transport.write(b"12345678")
         assert await read_exactly(pair[1], 24) == b"12345678" * 3
@@ -92,8 +92,8 @@ def test_a_would_block_at_any_call_loses_nothing(loop: EventLoop, pair: Pair, nt
 def test_a_reset_at_any_call_ends_the_connection_with_it(loop: EventLoop, pair: Pair, nth: int) -> None:
     async def main() -> None:
         protocol = Recorder()
-        faults = {(method, nth): ConnectionResetError("gone") for method in ("send", "sendmsg")}
-        transport = opened(loop, FaultySocket(pair[0], faults, most=4), protocol)
+        faults = {nth: ConnectionResetError("gone")}
+        transport = opened(loop, FaultySocket(pair[0], 4, send=faults, sendmsg=faults), protocol)
         for _ in range(3):
             transport.write(b"12345678")
         lost = await protocol.heard("connection_lost")
@@ -249,7 +249,7 @@ def test_a_reset_while_large_pieces_leave_ends_the_connection(
     async def main() -> None:
         protocol = Recorder()
         method = "sendmsg" if has_sendmsg else "send"
-        transport = opened(loop, FaultySocket(pair[0], {(method, 1): BrokenPipeError()}), protocol)
+        transport = opened(loop, FaultySocket(pair[0], **{method: {1: BrokenPipeError()}}), protocol)
         transport.writelines([b"x" * JOIN_BYTES] * 2)
         lost = await protocol.heard("connection_lost")
         assert isinstance(lost[1], BrokenPipeError)
@@ -261,7 +261,7 @@ def test_large_pieces_wait_whole_when_the_socket_is_full(loop: EventLoop, pair: 
     async def main() -> None:
         protocol = Recorder()
         method = "sendmsg" if has_sendmsg else "send"
-        transport = opened(loop, FaultySocket(pair[0], {(method, 1): BlockingIOError()}), protocol)
+        transport = opened(loop, FaultySocket(pair[0], **{method: {1: BlockingIOError()}}), protocol)
         transport.writelines([b"x" * JOIN_BYTES] * 2)
         assert transport.get_write_buffer_size() == 2 * JOIN_BYTES
         assert await read_exactly(pair[1], 2 * JOIN_BYTES) == b"x" * JOIN_BYTES * 2
@@ -292,7 +292,7 @@ def test_a_peer_gone_before_write_eof_is_only_a_debug_line(
     loop: EventLoop, pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     protocol = Recorder()
-    transport = opened(loop, FaultySocket(pair[0], {("shutdown", 1): OSError("not connected")}), protocol)
+    transport = opened(loop, FaultySocket(pair[0], shutdown={1: OSError("not connected")}), protocol)
     loop.set_debug(True)
     with caplog.at_level(logging.DEBUG, "asyncio"):
         transport.write_eof()

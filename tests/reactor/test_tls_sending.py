@@ -12,7 +12,7 @@ from penstock_reactor.sending import QUIET_DROPS
 from penstock_reactor.tls import open_secure
 from penstock_reactor.tls_sending import SLICE_BYTES
 from penstock_reactor.tls_transport import SSLTransport
-from support.faulty import FaultySocket
+from support.faults import FaultySocket
 from support.recorders import Recorder
 from support.secure import Peer, options
 from support.streams import finish
@@ -82,7 +82,7 @@ def test_limits_of_zero_tell_exactly_when_all_has_left(loop: EventLoop, pair: Pa
 
 def test_however_little_the_socket_takes_at_once_all_leaves(loop: EventLoop, pair: Pair) -> None:
     async def main() -> None:
-        transport, protocol, peer = await opened(loop, FaultySocket(pair[0], most=50), pair[1])
+        transport, protocol, peer = await opened(loop, FaultySocket(pair[0], 50), pair[1])
         for _ in range(5):
             transport.write(b"0123456789" * 10)
         assert await peer.read(500) == b"0123456789" * 50

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.transport import SocketTransport
-from support.faulty import FaultySocket
+from support.faults import FaultySocket
 from support.recorders import Recorder
 from support.streams import Into, finish, opened, turns
 
@@ -221,7 +221,7 @@ def test_a_failed_read_is_tried_again_or_ends_the_connection(
 ) -> None:
     async def main() -> None:
         protocol = Recorder()
-        transport = opened(loop, FaultySocket(pair[0], {("recv", nth): fault}), protocol)
+        transport = opened(loop, FaultySocket(pair[0], recv={nth: fault}), protocol)
         pair[1].send(b"one")
         if isinstance(fault, ConnectionResetError) and nth == 1:
             assert await protocol.heard("connection_lost") == ("connection_lost", fault)
@@ -243,7 +243,7 @@ def test_a_failure_of_the_network_is_a_debug_line(
 ) -> None:
     async def main() -> None:
         protocol = Recorder()
-        opened(loop, FaultySocket(pair[0], {("recv", 1): TimeoutError()}), protocol)
+        opened(loop, FaultySocket(pair[0], recv={1: TimeoutError()}), protocol)
         pair[1].send(b"x")
         await protocol.heard("connection_lost")
 

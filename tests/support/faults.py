@@ -2,7 +2,8 @@
 
     sock = FaultySocket(real, send={1: BlockingIOError(), 3: Short(5), 4: ConnectionResetError()})
 
-The second `send` goes through, the third takes five octets only. What is not listed works as ever.
+The second `send` goes through, the third takes five octets only. What is not listed works as ever; with
+`FaultySocket(real, 4)` no send takes more than four octets.
 """
 
 import errno
@@ -26,12 +27,13 @@ def exhausted() -> OSError:
 
 
 class FaultySocket:
-    """`real` with faults; `calls` counts the calls of each method that has some."""
+    """`real` with faults; `calls` counts the calls of each method that has some. `most`: octets a send takes at once."""
 
-    def __init__(self, real: socket.socket, **faults: Mapping[int, Fault]) -> None:
+    def __init__(self, real: socket.socket, most: int | None = None, /, **faults: Mapping[int, Fault]) -> None:
         self.real = real
-        self.faults = faults
-        self.calls = dict.fromkeys(faults, 0)
+        self.faults = faults if most is None else {"send": {}, "sendmsg": {}, **faults}
+        self.calls = dict.fromkeys(self.faults, 0)
+        self._usual = None if most is None else Short(most)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.real, name)
@@ -40,12 +42,13 @@ class FaultySocket:
     def _counted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             self.calls[name] += 1
-            fault = self.faults[name].get(self.calls[name])
+            usual = self._usual if name in ("send", "sendmsg") else None
+            fault = self.faults[name].get(self.calls[name], usual)
             if isinstance(fault, BaseException):
                 raise fault
             if isinstance(fault, Short):
                 given = arguments[0]
-                octets = b"".join(given) if isinstance(given, list) else bytes(given)
+                octets = b"".join(given) if name == "sendmsg" else bytes(given)
                 return self.real.send(octets[: fault.octets])
             return method(*arguments)
 
