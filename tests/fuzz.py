@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"seed {options.seed}, {'a live server' if options.live else 'the codec'}", flush=True)
     if not options.live:
         before = _memory(os.getpid())
-        return _run(options, maker, check_codec) or _has_grown("the process", os.getpid(), before)
+        came: list[bytes] = []
+        return _run(options, maker, lambda maker, octets: check_codec(maker, octets, came)) or _has_grown("the process", os.getpid(), before)
     limits = ("--limit-head", str(LIMIT_HEAD), "--limit-fields", str(LIMIT_FIELDS), "--no-access-log")
     with serving("reporting:app", "--app-dir", str(TESTS / "support"), *limits) as server:
         before = _memory(server.pid)
@@ -85,21 +86,21 @@ def _run(options: argparse.Namespace, maker: Maker, check: Callable[[Maker, byte
     return 0
 
 
-def check_codec(maker: Maker, octets: bytes) -> None:
-    """Everything that must hold for any octets whatever."""
+def check_codec(maker: Maker, octets: bytes, before: list[bytes]) -> None:
+    """Everything that must hold for any octets whatever, `before` being what came of late on the same connection."""
     codec = Http1Codec(LIMITS)
     whole = play([octets], codec)
     pieces = maker.pieces(octets)
     cut = play(pieces)
     if cut != whole:
         raise Found(f"cut as {pieces!r}\nit is {cut}\nand whole it is {whole}")
-    behind = play([maker.before, octets])
-    del behind.requests[: len(play([maker.before]).requests)]
+    behind = play([*before, octets])
+    del behind.requests[: len(play(before).requests)]
     if behind != whole:
-        raise Found(f"behind {maker.before!r}\nit is {behind}\nand alone it is {whole}")
+        raise Found(f"behind {before!r}\nit is {behind}\nand alone it is {whole}")
     # An empty line at its end would already be the next request's one.
     if whole.requests and whole.is_open and len(octets) < 2000 and not octets.endswith(b"\r\n\r\n\r\n"):
-        maker.before = octets
+        before[:], maker.last = [*before[-3:], octets], octets
     if whole.status and (codec.buffer.size or not 400 <= whole.status <= 505 or whole.status == 500):
         raise Found(f"refused with {whole.status}, {codec.buffer.size} octets kept")
     if len(head._NAMES) > 2048 or len(head._HOSTS) > 256 or len(response._LINES) > 1024:

@@ -39,15 +39,15 @@ class Maker:
         self._chance = random.Random(seed)
         self._known = list(known)
         self._oddness = 0.0
-        self.before = b""
-        """What came on a connection before, set by who plays the inputs: many are like it but for an octet or two."""
+        self.last = b""
+        """What came on a connection last, set by who plays the inputs: many are like it but for an octet or two."""
 
     def make(self) -> bytes:
         """One input: some requests, or a known one, perhaps spoilt."""
         chance = self._chance
         self._oddness = chance.choice((0, 0, 0.01, 0.03, 0.1))
-        if self.before and chance.random() < 0.3:
-            octets = self._spoil(self.before)
+        if self.last and chance.random() < 0.4:
+            octets = self._spoil(self.last)
         elif self._known and chance.random() < 0.3:
             octets = chance.choice(self._known)
         else:
@@ -102,7 +102,11 @@ class Maker:
             near = [place for mark in (b"\r", b":", b" ", b";", b",") if (place := octets.find(mark, at)) >= 0]
             at = min(near, default=at) + chance.choice((0, 0, 1))
         size = chance.choice((0, 1, 1, 2, 5, 30))
-        how = chance.randrange(7)
+        how = chance.randrange(9)
+        if how >= 7 and b": " in octets[at:]:
+            # Another value, and nothing wrong with it: what a client varies from one request to the next.
+            start = octets.index(b": ", at) + 2
+            return octets[:start] + bytes(chance.choices(b"abc \t", k=chance.randrange(3))) + octets[start:]
         if how == 0:
             return octets[:at] + chance.choice(_OCTETS) + octets[at:]
         if how == 1:
