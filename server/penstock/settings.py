@@ -135,6 +135,13 @@ class Settings:
         "Most connections from one address; above it 503. Behind a proxy every client has the proxy's address.",
         group=_LIMITS, metavar="N", minimum=1))
 
+    lenient_requests: bool = field(default=False, metadata=doc(
+        "Take methods in lower case, and octets above ASCII in targets, as some old clients send them.",
+        group=_LIMITS))
+    drop_underscores: bool = field(default=False, metadata=doc(
+        "Leave out header fields with _ in their names, which WSGI cannot tell from those with -.",
+        group=_LIMITS))
+
     def __post_init__(self) -> None:
         for option in options():
             option.check(getattr(self, option.name))

@@ -1,11 +1,14 @@
 """Requests and answers on a started server: framing, order, disconnects, failures, nonsense."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from support.client import Answer, Client, ask, request
 from support.serving import Server
+
+Serve = Callable[..., AbstractContextManager[Server]]
 
 
 @pytest.fixture
@@ -228,3 +231,11 @@ def test_a_stream_the_client_left_has_its_line_too(server: Server) -> None:
         client.send(request("/endless?once"))
         client.head()
     server.wait_line(rf'^INFO:     {me} - "GET /endless\?once HTTP/1.1" 200 OK$')
+
+
+def test_old_clients_are_served_on_request_only(serve: Serve) -> None:
+    octets = b"get /?caf\xc3\xa9 HTTP/1.1\r\nhost: test\r\n\r\n"
+    for options, status in ((), 400), (("--lenient-requests",), 200):
+        with serve(*options) as server, Client(server.address) as client:
+            client.send(octets)
+            assert client.answer().status == status

@@ -52,7 +52,12 @@ class Service:
         self.refusals = Refusals()
         self.context = copy_context()
         """What each request starts from, so that nothing leaks from one into the next."""
-        self.limits = Limits(settings.limit_head, settings.limit_fields)
+        self.limits = Limits(
+            settings.limit_head,
+            settings.limit_fields,
+            is_lenient=settings.lenient_requests,
+            drops_underscores=settings.drop_underscores,
+        )
         self.connections: set["Connection"] = set()
         self._clients: dict[str, int] | None = None if settings.limit_connections_per_client is None else {}
         self.running: set[Exchange] = set()

@@ -6,6 +6,7 @@ from penstock_reactor import EventLoop
 from support.client import request
 from support.wire import Wire, hello
 
+from penstock.codec.http1 import Limits
 from penstock.connection.channel import NEVER
 from penstock.connection.exchange import Exchange
 from penstock.connection.service import AT_ONCE, SWEEP_INTERVAL, Service
@@ -148,3 +149,8 @@ def test_connections_are_counted_for_each_client(loop: EventLoop) -> None:
 def test_without_limits_nobody_is_counted(wired: Make) -> None:
     wire = wired()
     assert wire.service.crowding(("192.0.2.1", 99)) == [] and wire.service._clients is None
+
+
+def test_what_a_peer_may_send_is_taken_from_the_settings(loop: EventLoop) -> None:
+    service = make(loop, limit_head=1000, limit_fields=10, lenient_requests=True, drop_underscores=True)
+    assert service.limits == Limits(1000, 10, is_lenient=True, is_secure=False, drops_underscores=True)
