@@ -236,6 +236,6 @@ def test_a_stream_the_client_left_has_its_line_too(server: Server) -> None:
 def test_old_clients_are_served_on_request_only(serve: Serve) -> None:
     octets = b"get /?caf\xc3\xa9 HTTP/1.1\r\nhost: test\r\n\r\n"
     for options, status in ((), 400), (("--lenient-requests",), 200):
-        with serve(*options) as server, Client(server.address) as client:
+        with serve(*options) as server, Client((server.host, server.port)) as client:
             client.send(octets)
             assert client.answer().status == status
