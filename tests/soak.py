@@ -55,6 +55,8 @@ class Sample:
     answered: int
     cpu: float
     rss: int
+    kernel: int
+    """Octets in all TCP sockets of the machine, both ends."""
     descriptors: int
 
 
@@ -168,8 +170,13 @@ class Books:
         fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
         return Sample(
             time.monotonic(), self._answered[0], (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE,
-            len(os.listdir(self._proc / "fd")),
+            _kernel_memory(), len(os.listdir(self._proc / "fd")),
         )  # fmt: skip
+
+
+def _kernel_memory() -> int:
+    pages = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    return int(pages[1]) * _PAGE if pages is not None else 0
 
 
 @contextmanager
@@ -257,6 +264,7 @@ class Result:
         ended = max(tally["ended_at"] for tally in crowd.values()) or beside[-1].at
         self._options, self._crowd, self._began = options, crowd, began
         self._rss = before.rss, max(each.rss for each in beside), after.rss
+        self._kernel = before.kernel, max(each.kernel for each in beside), after.kernel
         self._seconds = [Stretch.between(*pair) for pair in zip(beside, beside[1:], strict=False) if pair[0].at < ended]
         last = next((each for each in beside if each.at >= ended), beside[-1])
         self._alone, self._beside = Stretch.between(alone[0], alone[-1]), Stretch.between(beside[0], last)
@@ -273,7 +281,7 @@ class Result:
 
     def _theirs(self, stretch: Stretch) -> float:
         """What the offenders cost: the part of a core that the normal requests do not account for."""
-        return stretch.busy - stretch.rate * self._alone.cpu_us / 1e6
+        return max(0.0, stretch.busy - stretch.rate * self._alone.cpu_us / 1e6)
 
     def _late(self) -> list[str]:
         limits = dict(zip(KINDS, self._options.limits.values(), strict=True))
@@ -289,6 +297,7 @@ class Result:
             f" it keeps {self.kept:.2f} for the others (goal: {GOAL}; the worst second {self._least_kept:.2f})",
             f"normal errors    {'; '.join(self._errors) or 'none'} (goal: none); latency {self._latency}",
             "server's memory  RSS {:.1f} MiB before, {:.1f} at most, {:.1f} afterwards".format(*(each / 2**20 for each in self._rss)),
+            "kernel's memory  {:.1f} MiB in sockets before, {:.1f} at most, {:.1f} afterwards".format(*(each / 2**20 for each in self._kernel)),
         ]
         limits = dict(zip(KINDS, self._options.limits.values(), strict=True))
         for kind, tally in self._crowd.items():
