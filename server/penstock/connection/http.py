@@ -50,7 +50,7 @@ class HttpConnection(Connection):
         """Begin: register with the service and look at once, for a client mostly sends with its first packet."""
         service = self.service
         service.add(self)
-        self.deadline = service.loop.time() + service.settings.timeout_first_byte
+        self.deadline = service.now() + service.settings.timeout_first_byte
         if service.is_draining:
             self.drain()
         self._on_readable()
@@ -154,12 +154,12 @@ class HttpConnection(Connection):
         self.channel.start_reading()
         if self.state is _IDLE and self.codec.buffer.size:
             self.state = _HEAD
-            self.deadline = self.service.loop.time() + self.service.settings.timeout_head
+            self.deadline = self.service.now() + self.service.settings.timeout_head
 
     def _run(self, head: RequestHead) -> None:
         """Start the app on a request. Where tasks can start eagerly it may be done when this returns."""
         service = self.service
-        exchange = Exchange(self, head, service.loop.time())
+        exchange = Exchange(self, head, service.now())
         self.exchange = exchange
         self.state = _RUNNING
         self.deadline = NEVER
@@ -192,7 +192,7 @@ class HttpConnection(Connection):
             return
         self.state = _IDLE if exchange.is_body_complete else _SKIPPING
         self._skipped = 0
-        self.deadline = service.loop.time() + service.settings.timeout_keep_alive
+        self.deadline = service.now() + service.settings.timeout_keep_alive
         # Within `_run` its caller goes on with what has come; later, somebody must.
         if exchange.task is not None and (self.codec.buffer.size or self.has_ended or not self.channel.is_reading):
             service.loop.call_soon(self._take_requests)
@@ -246,13 +246,13 @@ class HttpConnection(Connection):
         patience = settings.timeout_body
         if settings.min_body_rate:
             patience += min(0.0, exchange.received / settings.min_body_rate - exchange.waited)
-        self._waits_since = self.service.loop.time()
+        self._waits_since = self.service.now()
         self.deadline = self._waits_since + patience
 
     def stop_clock(self, exchange: Exchange) -> None:
         """The app waits no longer. Where its exchange is over already, the deadline is another one."""
         if self._waits_since is not NEVER and self.exchange is exchange:
-            exchange.waited += self.service.loop.time() - self._waits_since
+            exchange.waited += self.service.now() - self._waits_since
             self._waits_since = NEVER
             self.deadline = NEVER
 
@@ -264,4 +264,4 @@ class HttpConnection(Connection):
                 self.finish()
         else:
             self.state = _IDLE
-            self.deadline = self.service.loop.time() + self.service.settings.timeout_keep_alive
+            self.deadline = self.service.now() + self.service.settings.timeout_keep_alive

@@ -74,7 +74,7 @@ class Connection:
     def refuse(self, error: ProtocolError) -> None:
         """The peer broke a rule or a limit: say so if an answer is still possible, log it, and close."""
         exchange = self.exchange
-        self.service.refusals.note(str(self), error, self.service.loop.time())
+        self.service.refusals.note(str(self), error, self.service.now())
         if self.codec.is_response_begun:
             # A response that is not whole must not look so; one that is whole is not lost.
             if exchange is None:
@@ -103,7 +103,7 @@ class Connection:
         else:
             channel.finish()
             self.state = _LINGERING
-            self.deadline = self.service.loop.time() + LINGER_TIMEOUT
+            self.deadline = self.service.now() + LINGER_TIMEOUT
             channel.start_reading()
 
     def cut(self) -> None:
@@ -152,7 +152,7 @@ class Connection:
         if self.exchange is not None:
             self.exchange.tell_to_leave()
         elif self.state is _IDLE and not self.answered:
-            self.deadline = min(self.deadline, self.service.loop.time() + DRAIN_FIRST_BYTE)
+            self.deadline = min(self.deadline, self.service.now() + DRAIN_FIRST_BYTE)
         elif self.state is _IDLE and self.codec.buffer.size:
             # A request that waits here is taken in the next turn, or when there is room for its answer.
             pass

@@ -45,6 +45,8 @@ class Service:
     ) -> None:
         self.settings = settings
         self.loop = loop
+        self.now = loop.time
+        """The loop's clock, bound once."""
         self.serve = serve
         """Makes the coroutine that answers an exchange."""
         self.on_answered = on_answered
@@ -117,7 +119,7 @@ class Service:
     def _sweep(self) -> None:
         """Twice a second: renew the date, let every overdue connection act."""
         self._sweeper = None
-        now = self.loop.time()
+        now = self.now()
         self.refusals.settle(now)
         if not self.connections:
             self.refusals.flush()
