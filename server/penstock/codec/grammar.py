@@ -78,7 +78,7 @@ def tokens_of(value: bytes) -> list[bytes]:
 
 
 # What `head_pattern` takes as these two values: the usual ones.
-_USUAL_VALUES = {b"host": rb"([A-Za-z0-9._~-]++(?::[0-9]{1,5})?+)", b"connection": rb"([Kk]eep-[Aa]live)"}
+_USUAL_VALUES = {b"host": rb"([A-Za-z0-9._~-]++(?::[0-9]{1,5})?+)", b"connection": rb"([Kk]eep-[Aa]live|[Cc]lose)"}
 
 
 def head_pattern(names: Iterable[bytes]) -> re.Pattern[bytes]:

@@ -166,17 +166,18 @@ class HeadReader:
             line, _, field_block = self._without_empty_line(block).partition(b"\r\n")
         method, path, query, version, authority = parse_request_line(line, self._is_lenient, self._is_secure)
         fields, decisive = parse_fields(field_block, self._max_fields)
-        judgement = _judge(version, decisive)
+        judgement = body_length, _, expects_continue, protocols = _judge(version, decisive)
         if authority is not None:
             _replace_host(fields, authority)
         head = _new_tuple(RequestHead, (method, path, query, version, fields, *judgement))
-        if version == "1.1" and authority is None and judgement == _NOTHING_SPECIAL:
+        if version == "1.1" and authority is None and not body_length and not expects_continue and not protocols:
             self._keep(block, head)
+            learn_shape(field_block.split(b"\r\n"), decisive)
         return head
 
     def _keep(self, block: bytes, head: RequestHead) -> None:
-        """Remember a head that says no more than "1.1, without a body, and the connection stays"."""
-        if len(block) <= _MAX_BLOCK_KEPT:
+        """Remember a head that says no more than "1.1, without a body", if another one may follow."""
+        if head.keeps_alive and len(block) <= _MAX_BLOCK_KEPT:
             if self._head is not None:
                 self._learn(block, head.fields)
             self._block, self._head = block, head
@@ -216,7 +217,6 @@ def parse_fields(block: bytes, max_fields: int) -> tuple[list[Field], list[Field
         fields.append(field)
         if known[1]:
             decisive.append(field)
-    learn_shape(lines, decisive)
     return fields, decisive
 
 

@@ -24,6 +24,8 @@ _MAX_NAMES_KEPT = 1024
 # Only heads without a body, in which nothing but these decides about framing or the connection.
 _DECISIVE = ({b"host"}, {b"host", b"connection"})
 
+_CLOSE = (b"close", b"Close")
+
 # What RequestHead(…) comes to, without a trip through Python.
 _new_tuple = tuple.__new__
 
@@ -31,10 +33,14 @@ _new_tuple = tuple.__new__
 class Shape:
     """One order of field names."""
 
-    __slots__ = ("_names", "_match")
+    __slots__ = ("names", "_names", "_connection", "_match")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
+        self.names = names
+        """As they are written."""
         self._names = [name.lower() for name in names]
+        # Where Connection stands; else where the method does, which is no "close" either.
+        self._connection = 3 + self._names.index(b"connection") if b"connection" in self._names else 0
         self._match = head_pattern(names).fullmatch
 
     def read(self, block: bytes) -> RequestHead | None:
@@ -47,7 +53,8 @@ class Shape:
         method = METHODS.get(token)
         if method is None:
             return None
-        return _new_tuple(RequestHead, (method, path, query, "1.1", list(zip(self._names, groups[3:])), 0, True, False, ()))
+        keeps_alive = groups[self._connection] not in _CLOSE
+        return _new_tuple(RequestHead, (method, path, query, "1.1", list(zip(self._names, groups[3:])), 0, keeps_alive, False, ()))
 
 
 SHAPES: dict[int, list[Shape]] = {}
@@ -65,6 +72,9 @@ def learn_shape(lines: list[bytes], decisive: list[Field]) -> None:
     if deciding not in _DECISIVE or len(deciding) != len(decisive) or sum(map(len, SHAPES.values())) >= _MAX_SHAPES:
         return
     names = tuple([line.partition(b":")[0] for line in lines])
+    if any(names == shape.names for shape in alike):
+        # Its values are not the usual ones.
+        return
     if names in _seen:
         _seen.discard(names)
         SHAPES[2 * len(lines)] = [*alike, Shape(names)]
