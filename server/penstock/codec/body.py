@@ -140,7 +140,7 @@ class ChunkedReader:
             self._trailer_octets += len(line) + 2
             if len(self._trailers) >= self._max_fields:
                 raise ProtocolError(431, f"more than {self._max_fields} trailer fields", "RFC 6585 5")
-            fields, _ = parse_fields(line, 1)
+            fields, _ = parse_fields(line, [line], 1)
             self._trailers += [field for field in fields if field[0] not in _NOT_IN_TRAILERS]
 
 

@@ -6,7 +6,6 @@ call in C and so leaves nothing of a good text; and patterns for `fullmatch`, no
 """
 
 import re
-from collections.abc import Iterable
 
 _ALPHA = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGIT = b"0123456789"
@@ -75,18 +74,3 @@ def is_token(octets: bytes) -> bool:
 def tokens_of(value: bytes) -> list[bytes]:
     """The members of a comma-separated list (RFC 9110 5.6.1), lower-cased, empty ones left out."""
     return [member.strip(b" \t").lower() for member in value.split(b",") if member.strip(b" \t")]
-
-
-# What `head_pattern` takes as these two values: the usual ones.
-_USUAL_VALUES = {b"host": rb"([A-Za-z0-9._~-]++(?::[0-9]{1,5})?+)", b"connection": rb"([Kk]eep-[Aa]live|[Cc]lose)"}
-
-
-def head_pattern(names: Iterable[bytes]) -> re.Pattern[bytes]:
-    """request-line *( CRLF field-name ":" OWS field-value OWS ), the fields of these names in this order (RFC 9112 3 and 5).
-
-    Narrower: origin-form, HTTP/1.1, one space before each value and none behind it. Each part ends where the next cannot
-    begin, so nothing here can backtrack.
-    """
-    value = rb"(?![ \t])([^\r]*+)(?<![ \t])"
-    lines = b"".join(b"\r\n" + re.escape(name) + b": " + _USUAL_VALUES.get(name.lower(), value) for name in names)
-    return re.compile(rb"([A-Z]++) (/[!\"$->@-~]*+)(?:\?([!\"$-~]*+))? HTTP/1\.1" + lines)
