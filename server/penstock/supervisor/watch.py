@@ -83,9 +83,11 @@ class Watcher:
         changed.update(filter(self._has_changed, list(self._hot)))
         self._rest = self._rest or list(self._files)
         end = time.monotonic() + BUDGET
-        while self._rest and time.monotonic() < end:
+        while self._rest:
             share, self._rest = self._rest[-100:], self._rest[:-100]
             changed.update(path for path in share if path in self._files and self._has_changed(path))
+            if time.monotonic() > end:
+                break
         self._hot |= changed
         return sorted(changed)
 
