@@ -41,11 +41,7 @@ _log = logging.getLogger("penstock.error")
 
 
 class CannotStart(Exception):
-    """The application or the address is not to be had; the text is what the user is to read."""
-
-    def __init__(self, text: object, code: int) -> None:
-        super().__init__(str(text))
-        self.code = code
+    """The application or the address is not to be had. Its `args`: what the user is to read, and the exit code."""
 
 
 def run(app: Any, settings: Settings) -> int:
@@ -113,9 +109,9 @@ async def serve(
             _log.warning("Forced to end")
             return FORCED
     except LifespanFailed as error:
-        raise CannotStart(error, NOT_STARTED) from None
+        raise CannotStart(str(error), NOT_STARTED) from None
     except ListenError as error:
-        raise CannotStart(error, NOT_BOUND) from None
+        raise CannotStart(str(error), NOT_BOUND) from None
     finally:
         stopping.close()
         for sock in sockets:
@@ -127,8 +123,9 @@ async def _run(app: Any, settings: Settings) -> int:
     try:
         return await serve(app, settings, lambda: bind(settings), Stopping(_SIGNALS), _announce)
     except CannotStart as error:
-        _log.error("%s", error)
-        return error.code
+        message, code = error.args
+        _log.error("%s", message)
+        return int(code)
 
 
 def _load(app: Any, settings: Settings) -> Any:
@@ -137,7 +134,7 @@ def _load(app: Any, settings: Settings) -> Any:
     try:
         return load(app, app_dir=settings.app_dir, factory=settings.factory)
     except ApplicationError as error:
-        raise CannotStart(error, NOT_STARTED) from None
+        raise CannotStart(str(error), NOT_STARTED) from None
     except KeyboardInterrupt:
         raise CannotStart("Interrupted while the application was being imported", FORCED) from None
 

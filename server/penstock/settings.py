@@ -17,7 +17,6 @@ class Doc(NamedTuple):
     """What a field says about itself.
 
     `minimum` and `maximum` bound numbers, both inclusive; text that is not empty begins with `prefix`.
-    `flag` is the option on the command line where it is not the field's name.
     """
 
     help: str
@@ -27,7 +26,6 @@ class Doc(NamedTuple):
     minimum: float | None = None
     maximum: float | None = None
     prefix: str = ""
-    flag: str = ""
 
 
 def doc(
@@ -39,10 +37,9 @@ def doc(
     minimum: float | None = None,
     maximum: float | None = None,
     prefix: str = "",
-    flag: str = "",
 ) -> dict[str, Doc]:
     """The `metadata` of a field of Settings."""
-    return {"doc": Doc(text, group, metavar, choices, minimum, maximum, prefix, flag)}
+    return {"doc": Doc(text, group, metavar, choices, minimum, maximum, prefix)}
 
 
 _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
@@ -88,13 +85,13 @@ class Settings:
         group=_PROCESSES))
     reload_dirs: tuple[str, ...] = field(default=(), metadata=doc(
         "Folder to watch; may be given again. The current folder when left out.",
-        group=_PROCESSES, metavar="DIR", flag="--reload-dir"))
+        group=_PROCESSES, metavar="DIR"))
     reload_includes: tuple[str, ...] = field(default=(), metadata=doc(
         "Pattern of files to watch, beside *.py; may be given again.",
-        group=_PROCESSES, metavar="GLOB", flag="--reload-include"))
+        group=_PROCESSES, metavar="GLOB"))
     reload_excludes: tuple[str, ...] = field(default=(), metadata=doc(
         "Pattern of files and folders not to watch, beside .* .py[cod] .sw.* ~*; may be given again.",
-        group=_PROCESSES, metavar="GLOB", flag="--reload-exclude"))
+        group=_PROCESSES, metavar="GLOB"))
     reload_delay: float = field(default=0.25, metadata=doc(
         "Seconds between two looks at the files.",
         group=_PROCESSES, metavar="SECONDS", minimum=0.01))
@@ -201,8 +198,8 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """The option's name on the command line."""
-        return self.doc.flag or "--" + self.name.replace("_", "-")
+        """The option's name on the command line; one that may be given again is in the singular there."""
+        return "--" + (self.name.removesuffix("s") if self.kind is tuple else self.name).replace("_", "-")
 
     @property
     def wanted(self) -> str:
@@ -211,8 +208,7 @@ class Option(NamedTuple):
             return "one of " + ", ".join(self.doc.choices)
         if self.doc.prefix:
             return f"empty or begin with {self.doc.prefix}"
-        text = {str: "text", bool: "True or False", int: "a whole number", float: "a number",
-                tuple: "several texts"}[self.kind]
+        text = {str: "text", bool: "True or False", int: "a whole number", float: "a number", tuple: "several texts"}[self.kind]
         low, high = self.doc.minimum, self.doc.maximum
         if low is not None:
             text += f" from {low:g} to {high:g}" if high is not None else f" of at least {low:g}"

@@ -234,6 +234,6 @@ def test_a_life_that_cannot_begin_says_why_with_its_code(app: Any, options: dict
         settings = Settings(port=0, **options)
         with pytest.raises(runner.CannotStart) as caught:
             await runner.serve(app, settings, lambda: bind(settings), runner.Stopping(()), lambda sockets: None)
-        return caught.value.code
+        return int(caught.value.args[1])
 
     assert runner.run_to_end(main) == code

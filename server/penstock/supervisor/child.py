@@ -17,7 +17,6 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 
 from .. import log, runner
 from ..settings import Settings, from_options
@@ -44,9 +43,8 @@ def main() -> int:
     sys.path[:] = post.rest["path"]
     sys.argv[:] = post.rest["argv"]
     # A function, because what is ignored (SIG_IGN) would be so in the application's own children, too.
-    for name in _IGNORED:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, frame: None)
+    for number in (getattr(signal, name) for name in _IGNORED if hasattr(signal, name)):
+        signal.signal(number, lambda number, frame: None)
     if hasattr(signal, "pthread_sigmask"):
         # The supervisor blocked it until here.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -59,13 +57,13 @@ def main() -> int:
 async def _live(post: Post, settings: Settings) -> int:
     line = _Line(Control(post.control), runner.Stopping(("SIGTERM", "SIGBREAK")), settings.reload)
     try:
-        return await runner.serve(
-            post.rest["app"], settings, lambda: post.sockets, line.stopping, lambda sockets: line.tell_ready()
-        )
+        app, sockets = post.rest["app"], post.sockets
+        return await runner.serve(app, settings, lambda: sockets, line.stopping, lambda sockets: line.tell_ready())
     except runner.CannotStart as error:
         line.tell_files()
-        line.control.say("failed", message=str(error))
-        return error.code
+        message, code = error.args
+        line.control.say("failed", message=message)
+        return int(code)
     finally:
         line.close()
 
@@ -112,30 +110,27 @@ class _Line:
             self._loop.remove_reader(self.control.fileno())
             _log.warning("The supervisor is gone")
             self.stopping.ask(has_successor=False)
-        for message in messages or ():
-            if message["word"] == "drain":
-                self.stopping.ask(has_successor=message["has_successor"])
+        elif messages:
+            # There is one thing to hear: drain.
+            self.stopping.ask(has_successor=messages[-1]["has_successor"])
 
 
 def _loaded_files() -> list[str]:
     """The files of all modules that do not belong to the Python installation or its packages."""
-    foreign = tuple({os.path.join(folder, "") for folder in (sys.prefix, sys.base_prefix, sys.exec_prefix)})
-    found = set()
-    for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None)
-        if isinstance(path, str) and not path.startswith(foreign) and "site-packages" not in path:
-            found.add(os.path.abspath(path))
-    return sorted(found)
+    foreign = tuple(os.path.join(folder, "") for folder in (sys.prefix, sys.base_prefix, sys.exec_prefix))
+    named = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    paths = {os.path.abspath(path) for path in named if isinstance(path, str)}
+    return sorted(path for path in paths if not path.startswith(foreign) and "site-packages" not in path)
 
 
 def _end_with_supervisor(lifeline: int, settings: Settings) -> None:
     """Wait until the supervisor is gone, then see to it that this process does not outlive it for long."""
     while os.read(lifeline, 1):
         # It has heard nothing from us for a while, and wonders where we stand.
-        with suppress(OSError):
+        if sys.stderr is not None:
             faulthandler.dump_traceback(file=2, all_threads=True)
-    limits = (settings.timeout_graceful_shutdown, settings.timeout_shutdown)
-    time.sleep(sum(_FOR_EVER if each is None else each for each in limits) + _LAST_GRACE)
+    for limit in (settings.timeout_graceful_shutdown, settings.timeout_shutdown, _LAST_GRACE):
+        time.sleep(_FOR_EVER if limit is None else limit)
     os._exit(runner.FORCED)
 
 

@@ -135,11 +135,6 @@ def plan(workers: Sequence[Member], wanted: Wanted, generation: Generation, now:
     return actions + [Action(Verb.QUESTION, each.number) for each in silent if not each.is_questioned]
 
 
-def next_generation(generation: Generation) -> Generation:
-    """The code has changed, or everybody is to start anew."""
-    return Generation(generation.number + 1)
-
-
 def after_ready(generation: Generation, workers: Sequence[Member], wanted: Wanted) -> Generation:
     """A worker has become ready: perhaps the last one that was awaited."""
     ready = [each for each in workers if each.phase is Phase.READY and each.generation == generation.number]
@@ -152,8 +147,7 @@ def after_failure(generation: Generation, worker: Member, now: float) -> Generat
     """A worker did not start: it said so, died before it was ready, or took too long."""
     if worker.generation != generation.number:
         return generation
-    strikes = generation.strikes + 1
-    failed = not generation.is_proven
+    strikes, failed = generation.strikes + 1, not generation.is_proven
     return replace(generation, strikes=strikes, has_failed=failed, not_before=now + backoff(strikes))
 
 
@@ -176,8 +170,7 @@ def _retire(worker: Member, wanted: Wanted) -> Action:
 
 
 def _is_overdue(worker: Member, wanted: Wanted, now: float) -> bool:
-    limits = {Phase.STARTING: wanted.start_limit, Phase.RETIRING: worker.patience}
-    limit = limits.get(worker.phase)
+    limit = {Phase.STARTING: wanted.start_limit, Phase.RETIRING: worker.patience}.get(worker.phase)
     return limit is not None and now - worker.since > limit
 
 

@@ -42,13 +42,13 @@ class Handover:
     """The supervisor's side, for one child. OSError from the constructor when the system refuses a process."""
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        self._sockets = sockets
         self.control, self._childs_control = socket.socketpair()
+        self._given: list[Any] = [self._childs_control, *sockets]
+        # Inherited now, under numbers that hold even when ours are closed meanwhile.
+        self._inherited = [] if _CAN_SHARE else [each.fileno() for each in self._given]
         self._hears, childs_voice = os.pipe()
         childs_ear, self.lifeline = os.pipe()
         """Ours to hold open as long as the child is to live."""
-        # Inherited now, under numbers that hold even when ours are closed meanwhile.
-        self._inherited: list[Any] = [] if _CAN_SHARE else [each.fileno() for each in self._given()]
         try:
             self.process = _start(childs_ear, childs_voice, self._inherited)
         except BaseException:
@@ -65,20 +65,16 @@ class Handover:
         OSError or ValueError when the child ends before; whoever waits for the process sees that, too.
         """
         try:
-            with open(self._hears, "rb") as voice:
+            with open(self._hears, "rb") as voice, open(self.lifeline, "wb", closefd=False) as ear:
                 pid = int(voice.readline())
-                tokens = self._inherited or [_share(each, pid) for each in self._given()]
-                line = json.dumps({"sockets": tokens, "rest": rest}).encode() + b"\n"
-                while line:
-                    line = line[os.write(self.lifeline, line) :]
+                tokens = self._inherited or [base64.b64encode(each.share(pid)).decode() for each in self._given]
+                ear.write(json.dumps({"sockets": tokens, "rest": rest}).encode() + b"\n")
+                ear.flush()
                 voice.readline()
             return pid
         finally:
             # Only now: a shared socket must not be closed before the other side has it.
             self._childs_control.close()
-
-    def _given(self) -> list[socket.socket]:
-        return [self._childs_control, *self._sockets]
 
 
 def take(ear: int, voice: int) -> Post | None:
@@ -90,17 +86,12 @@ def take(ear: int, voice: int) -> Post | None:
     os.set_inheritable(ear, False)
     try:
         os.write(voice, b"%d\n" % os.getpid())
-        line = b""
-        while not line.endswith(b"\n"):
-            octets = os.read(ear, 65536)
-            if not octets:
-                return None
-            line += octets
-        words = json.loads(line)
+        with open(ear, "rb", closefd=False) as post:
+            words = json.loads(post.readline())
         control, *sockets = map(_unwrap, words["sockets"])
         # A line, for an end of file a launcher that has the pipe, too, would keep from coming.
         os.write(voice, b"\n")
-    except OSError:
+    except (OSError, ValueError):
         return None
     finally:
         os.close(voice)
@@ -108,9 +99,11 @@ def take(ear: int, voice: int) -> Post | None:
 
 
 def _start(ear: int, voice: int, inherited: Sequence[int]) -> "subprocess.Popen[bytes]":
-    # -X, -W and -O hold for the workers, too; the current folder is not to shadow the standard library.
+    # -X, -W and -O hold for the workers, too.
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-    command = [sys.executable, *flags, *_safe_path(), "-m", _MODULE]
+    # The current folder is not to shadow the standard library, unless penstock itself is found through it.
+    safe = [] if os.getcwd() == os.path.abspath(os.path.join(__file__, "../../..")) else ["-P"]
+    command = [sys.executable, *flags, *safe, "-m", _MODULE]
     if sys.platform == "win32":
         import msvcrt
 
@@ -133,22 +126,9 @@ def _start(ear: int, voice: int, inherited: Sequence[int]) -> "subprocess.Popen[
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-def _safe_path() -> list[str]:
-    """`-P`, unless penstock itself is found through the current folder."""
-    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [] if home == os.getcwd() else ["-P"]
-
-
-def _share(sock: socket.socket, pid: int) -> str:
-    blob: bytes = sock.share(pid)  # type: ignore[attr-defined]  # Windows only
-    return base64.b64encode(blob).decode()
-
-
 def _unwrap(token: Any) -> socket.socket:
-    if _CAN_SHARE:
-        sock: socket.socket = socket.fromshare(base64.b64decode(token))  # type: ignore[attr-defined]  # Windows only
-    else:
-        sock = socket.socket(fileno=token)
+    windows: Any = socket  # type checkers know `fromshare` there only
+    sock: socket.socket = windows.fromshare(base64.b64decode(token)) if _CAN_SHARE else socket.socket(fileno=token)
     # The application's own children have no business with it.
     sock.set_inheritable(False)
     sock.setblocking(False)

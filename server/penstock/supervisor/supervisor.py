@@ -21,7 +21,7 @@ from .. import log
 from ..listener import ListenError, bind, url_of
 from ..settings import Settings
 from .fleet import GIVEN_UP, Action, Generation, Member, Phase, Verb, Wanted
-from .fleet import after_crash, after_failure, after_ready, next_generation, plan
+from .fleet import after_crash, after_failure, after_ready, plan
 from .watch import Patterns, Watcher, forget_bytecode
 from .worker import Worker
 
@@ -36,6 +36,8 @@ _MARGIN = 4.0
 
 _SUSPENDED = 3.0
 """Seconds between two ticks from which on it was us who slept."""
+
+_SERVES_ON = "\nThe code from before serves on. Save again (or send SIGHUP) to try again."
 
 FORCED, NOT_BOUND = 1, 1
 """Exit codes, beside those of `fleet.py`."""
@@ -82,7 +84,7 @@ class Supervisor:
         self._end: asyncio.Future[int] = self._loop.create_future()
         self._ticked = self._loop.time()
         self._has_terminal = os.isatty(0)
-        self._signals = self._install()
+        self._install()
 
     async def run(self) -> int:
         """Start, and see to the fleet until it is to end and has; the exit code."""
@@ -93,9 +95,7 @@ class Supervisor:
         return await self._end
 
     def close(self) -> None:
-        """Leave nothing: no worker, no handler, no socket."""
-        for number in self._signals:
-            self._loop.remove_signal_handler(number)
+        """Leave nothing: no worker, no socket. The signals are given back when the loop is closed."""
         for worker in list(self._workers.values()):
             worker.kill()
             worker.process.wait()
@@ -107,10 +107,9 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        if now - self._ticked > _SUSPENDED:
-            # Stopped in the terminal, or the machine slept: the workers did, too, or could not be heard.
-            for worker in self._workers.values():
-                worker.note_life(now)
+        # Stopped in the terminal, or the machine slept: the workers did, too, or could not be heard.
+        for worker in self._workers.values() if now - self._ticked > _SUSPENDED else ():
+            worker.note_life(now)
         self._ticked = now
         self._act()
         if not self._end.done():
@@ -123,8 +122,7 @@ class Supervisor:
 
     def _listen(self, worker: Worker) -> bool:
         """Take what a worker has said; False when there is nothing, or nothing more to come."""
-        now = self._loop.time()
-        messages = worker.control.hear()
+        now, messages = self._loop.time(), worker.control.hear()
         if messages is None and not worker.is_gone:
             self._loop.remove_reader(worker.control.fileno())
             worker.is_gone = True
@@ -147,42 +145,34 @@ class Supervisor:
         worker.enter(Phase.READY, now)
         self._generation = after_ready(self._generation, self._members(), self._wanted)
         _log.info("Ready: %s", worker)
-        if self._generation.is_proven and not self._is_announced:
-            self._is_announced = True
-            for sock in self._sockets:
-                _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock))
+        for sock in self._sockets if self._generation.is_proven and not self._is_announced else ():
+            _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock))
+        self._is_announced |= self._generation.is_proven
 
     def _on_failed(self, worker: Worker, message: str, now: float) -> None:
         """It says itself that it does not start, or did not end well; it is about to end."""
-        if worker.was_ready or self._is_first_failure(worker):
-            _log.error("%s%s", message, self._outlook(worker))
         if worker.member.phase is Phase.STARTING:
-            self._generation = after_failure(self._generation, worker.member, now)
+            self._note_failure(worker, message, now)
             worker.enter(Phase.RETIRING, now, self._wanted.retire_limit)
+        elif worker.was_ready:
+            _log.error("%s", message)
 
     def _on_end(self, worker: Worker, now: float) -> None:
         """Its process is no more."""
-        member = worker.member
-        if member.phase is Phase.STARTING:
-            if self._is_first_failure(worker):
-                how = worker.describe_end()
-                _log.error("The %s ended before it was ready: %s%s", worker, how, self._outlook(worker))
-            self._generation = after_failure(self._generation, member, now)
-        elif member.phase is Phase.READY and self._wanted.exit_code is None:
+        if worker.member.phase is Phase.STARTING:
+            self._note_failure(worker, f"The {worker} ended before it was ready: {worker.describe_end()}", now)
+        elif worker.member.phase is Phase.READY and self._wanted.exit_code is None:
             _log.error("The %s died: %s. Another takes its place.", worker, worker.describe_end())
-            self._generation = after_crash(self._generation, member, now)
+            self._generation = after_crash(self._generation, worker.member, now)
         self._let_go(worker)
 
-    def _is_first_failure(self, worker: Worker) -> bool:
-        """Whether nobody of its generation has said the same already."""
+    def _note_failure(self, worker: Worker, what: str, now: float) -> None:
+        """A worker did not start. That is said once for each generation, with what goes on all the same."""
         generation = self._generation
-        return worker.member.generation == generation.number and (generation.is_proven or not generation.has_failed)
-
-    def _outlook(self, worker: Worker) -> str:
-        """What goes on although a worker did not start."""
-        if worker.was_ready or not any(each.phase is Phase.READY for each in self._members()):
-            return ""
-        return "\nThe code from before serves on." + (" Save again to try again." if self._watcher else "")
+        if worker.member.generation == generation.number and (generation.is_proven or not generation.has_failed):
+            serve_on = any(each.phase is Phase.READY for each in self._members())
+            _log.error("%s%s", what, _SERVES_ON if serve_on else "")
+        self._generation = after_failure(generation, worker.member, now)
 
     def _on_stop(self) -> None:
         """A signal to end: the first drains, the second ends at once."""
@@ -208,7 +198,7 @@ class Supervisor:
 
     def _renew(self, cause: str) -> None:
         _log.info("%s: starting anew", cause)
-        self._generation = next_generation(self._generation)
+        self._generation = Generation(self._generation.number + 1)
         self._act()
 
     # ── what is done ──
@@ -253,19 +243,17 @@ class Supervisor:
     def _start(self, generation: int, now: float) -> None:
         self._started += 1
         try:
-            worker = Worker(self._started, generation, self._sockets, now)
+            worker = self._workers[self._started] = Worker(self._started, generation, self._sockets, now)
         except OSError as error:
             _log.error("No process for a worker: %s", error)
             self._generation = replace(self._generation, not_before=now + 1)
-            return
-        self._workers[self._started] = worker
-        self._loop.add_reader(worker.control.fileno(), self._on_word, worker)
-        self._loop.run_in_executor(None, worker.give, self._post)
+        else:
+            self._loop.add_reader(worker.control.fileno(), self._on_word, worker)
+            self._loop.run_in_executor(None, worker.give, self._post)
 
     def _kill(self, worker: Worker, now: float) -> None:
         if worker.member.phase is Phase.STARTING:
-            _log.error("The %s is still starting after %g s%s", worker, now - worker.member.since, self._outlook(worker))
-            self._generation = after_failure(self._generation, worker.member, now)
+            self._note_failure(worker, f"The {worker} is still starting after {now - worker.member.since:.0f} s", now)
         else:
             _log.warning("Killing %s, which does not end", worker)
         worker.kill()
@@ -281,24 +269,22 @@ class Supervisor:
             sock.close()
 
     def _let_go(self, worker: Worker) -> None:
-        if not worker.is_gone:
-            self._loop.remove_reader(worker.control.fileno())
+        self._loop.remove_reader(worker.control.fileno())
         worker.close()
         self._workers.pop(worker.member.number, None)
 
     # ── where it comes from ──
 
-    def _install(self) -> list[int]:
-        """Take the signals that exist here; those taken. In another thread than the main one there are none."""
+    def _install(self) -> None:
+        """Take the signals that exist here; in another thread than the main one there are none."""
         handlers: dict[str, Callable[[], None]] = {
             **dict.fromkeys(("SIGINT", "SIGTERM", "SIGBREAK"), self._on_stop), "SIGHUP": self._on_hangup,
             "SIGTTIN": partial(self._on_scale, 1), "SIGTTOU": partial(self._on_scale, -1), "SIGCHLD": self._act,
         }  # fmt: skip
         is_main = threading.current_thread() is threading.main_thread()
-        taken = {getattr(signal, name): each for name, each in handlers.items() if is_main and hasattr(signal, name)}
-        for number, handler in taken.items():
-            self._loop.add_signal_handler(number, handler)
-        return list(taken)
+        for name, handler in handlers.items():
+            if is_main and hasattr(signal, name):
+                self._loop.add_signal_handler(getattr(signal, name), handler)
 
     async def _watch(self, watcher: Watcher) -> None:
         """Ask for a new generation whenever files have changed and nothing changes any more."""
@@ -318,12 +304,10 @@ class Supervisor:
 
 def _wanted(settings: Settings, count: int) -> Wanted:
     start = None if settings.timeout_startup is None else settings.timeout_startup + _MARGIN
-    wanted = Wanted(count, 1, _limit(settings, settings.timeout_graceful_shutdown), start)
-    if not settings.reload:
-        return wanted
-    # Somebody works on the code: a debugger may hold a worker, and a crash waits for its mending.
-    limit = _limit(settings, settings.timeout_reload)
-    return replace(wanted, step=count, retire_limit=limit, silence_limit=None, most_strikes=None)
+    if settings.reload:
+        # Somebody works on the code: a debugger may hold a worker, and a crash waits for its mending.
+        return Wanted(count, count, _limit(settings, settings.timeout_reload), start, silence_limit=None, most_strikes=None)
+    return Wanted(count, 1, _limit(settings, settings.timeout_graceful_shutdown), start)
 
 
 def _limit(settings: Settings, grace: float | None) -> float | None:

@@ -58,8 +58,7 @@ class Worker:
 
     def kill(self) -> None:
         """End it without asking."""
-        with suppress(OSError):
-            self.process.kill()
+        self.process.kill()
 
     def has_ended(self) -> bool:
         """Whether the process is no more; then it leaves no zombie."""

@@ -7,7 +7,7 @@ import pytest
 
 from penstock.supervisor.fleet import (
     BROKEN_OFF, LONGEST_BACKOFF, QUESTIONED_AFTER, STEADY, Action, Generation, Member, Phase, Verb, Wanted,
-    after_crash, after_failure, after_ready, backoff, next_generation, plan,
+    after_crash, after_failure, after_ready, backoff, plan,
 )  # fmt: skip
 
 NOW = 1000.0
@@ -219,7 +219,3 @@ def test_a_worker_that_has_served_for_long_begins_a_new_count() -> None:
     for number in range(4):
         several = after_crash(several, ready(number, age=STEADY + 1), NOW)
     assert several.not_before == NOW
-
-
-def test_a_new_generation_starts_without_a_past() -> None:
-    assert next_generation(FAILED) == Generation(3)

@@ -229,7 +229,7 @@ def test_a_new_generation_that_fails_says_what_goes_on(play: Play, caplog: pytes
             if fails == "said":
                 await bench.say(new, "failed", message="broken")
             await bench.end(new, 3)
-            assert "The code from before serves on. Save again to try again." in caplog.text
+            assert "The code from before serves on. Save again" in caplog.text
             assert ("broken" if fails == "said" else "ended before it was ready: code 3") in caplog.text
             caplog.clear()
             await bench.pass_time(10)
