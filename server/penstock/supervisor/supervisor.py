@@ -74,7 +74,7 @@ class Supervisor:
         if settings.reload:
             patterns = Patterns(settings.reload_includes, settings.reload_excludes)
             self._watcher = Watcher(settings.reload_dirs or [os.getcwd()], patterns)
-        self._post = {"app": app, "settings": asdict(settings), "path": sys.path, "argv": sys.argv}
+        self._post = {"app": app, "settings": asdict(settings), "path": list(map(str, sys.path)), "argv": sys.argv}
         self._workers: dict[int, Worker] = {}
         self._generation = Generation()
         self._wanted = _wanted(settings, count)
