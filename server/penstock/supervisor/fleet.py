@@ -17,7 +17,7 @@ FIRST = 1
 """The number of the first generation. One that fails ends the program; of later ones only themselves."""
 
 LONGEST_BACKOFF = 30.0
-STEADY = 10.0
+STEADY = 3.0
 """Seconds after which a worker that was ready has proven that its code does not crash by itself."""
 
 QUESTIONED_AFTER = 5.0
