@@ -45,9 +45,6 @@ def main() -> int:
     # A function, because what is ignored (SIG_IGN) would be so in the application's own children, too.
     for number in (getattr(signal, name) for name in _IGNORED if hasattr(signal, name)):
         signal.signal(number, lambda number, frame: None)
-    if hasattr(signal, "pthread_sigmask"):
-        # The supervisor blocked it until here.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_supervisor, args=(post.lifeline, settings), daemon=True).start()
     log.configure(settings)
     code = runner.run_to_end(lambda: _live(post, settings))

@@ -15,7 +15,6 @@ inherited and only their numbers are told. Either way the child's standard input
 import base64
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -118,12 +117,7 @@ def _start(ear: int, voice: int, inherited: Sequence[int]) -> "subprocess.Popen[
             [*command, *map(str, handles)], stdin=streams[0], stdout=streams[1], stderr=streams[2],
             startupinfo=startup, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
         )  # fmt: skip
-    # Ctrl+C in the terminal is for the supervisor; the child lets go of the block when it is ready to ignore it.
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return subprocess.Popen([*command, str(ear), str(voice)], pass_fds=(ear, voice, *inherited))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    return subprocess.Popen([*command, str(ear), str(voice)], pass_fds=(ear, voice, *inherited))
 
 
 def _unwrap(token: Any) -> socket.socket:

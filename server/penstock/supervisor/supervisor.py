@@ -34,9 +34,6 @@ _SETTLING = 0.05
 _MARGIN = 4.0
 """Seconds a retiring worker has beyond its limits, in which it cancels, cleans up and names what hangs."""
 
-_SUSPENDED = 3.0
-"""Seconds between two ticks from which on it was us who slept."""
-
 _SERVES_ON = "\nThe code from before serves on. Save again (or send SIGHUP) to try again."
 
 FORCED, NOT_BOUND = 1, 1
@@ -82,7 +79,6 @@ class Supervisor:
         self._is_announced = False
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[int] = self._loop.create_future()
-        self._ticked = self._loop.time()
         self._has_terminal = os.isatty(0)
         self._install()
 
@@ -106,11 +102,6 @@ class Supervisor:
     # ── what happens ──
 
     def _tick(self) -> None:
-        now = self._loop.time()
-        # Stopped in the terminal, or the machine slept: the workers did, too, or could not be heard.
-        for worker in self._workers.values() if now - self._ticked > _SUSPENDED else ():
-            worker.note_life(now)
-        self._ticked = now
         self._act()
         if not self._end.done():
             self._loop.call_later(TICK, self._tick)

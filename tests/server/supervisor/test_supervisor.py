@@ -104,11 +104,10 @@ class Bench:
         await self.turns()
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass in steps that are not taken for a suspension."""
+        """Let time pass, a second at a time."""
         while seconds > 0:
             self.clock.advance(min(1.0, seconds))
             seconds -= 1.0
-            self.supervisor._ticked = self.clock.now
             self.supervisor._act()
             await self.turns()
 
@@ -316,17 +315,6 @@ def test_a_silent_one_is_asked_and_at_last_replaced(play: Play, caplog: pytest.L
         assert one.heard == ["question", "drain"]
         await bench.pass_time(30)
         assert one.is_killed and "which does not end" in caplog.text
-
-    play(scene)
-
-
-def test_after_a_sleep_of_the_machine_nobody_counts_as_silent(play: Play) -> None:
-    async def scene(bench: Bench) -> None:
-        (one,) = await bench.start()
-        await bench.say(one, "ready")
-        bench.clock.advance(1000)
-        await bench.turns()
-        assert one.heard == [] and len(FakeWorker.made) == 1
 
     play(scene)
 
