@@ -34,7 +34,7 @@ ARROWS = {
     # It loads the application, binds the sockets and tells each failure apart: exit codes are made of them.
     "runner": {"server", "asgi", "listener", "log", "penstock_reactor", "settings"},
     "supervisor": {"listener", "log", "settings"},
-    "supervisor.child": {"runner", "listener", "log", "settings"},
+    "supervisor.child": {"runner", "log", "settings"},
     "cli": EVERYTHING,
     # The bundled example is an application like anyone's: it asks for the version and no more.
     "welcome": {"penstock"},

@@ -27,7 +27,7 @@ def run(app: "Any", **options: "Any") -> None:
     import asyncio
     import sys
 
-    from . import runner
+    from . import cli
     from .settings import from_options
 
     options.setdefault("app_dir", None)
@@ -35,7 +35,7 @@ def run(app: "Any", **options: "Any") -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        code = runner.run(app, settings)
+        code = cli.serve(app, settings)
     else:
         # Most often the module that is being served, which runs this line while it is imported.
         hint = "in a module that is itself served, it belongs under if __name__ == '__main__'"

@@ -5,6 +5,7 @@ so this file knows none by name. A mistake is answered with one line that names 
 argparse and the server are imported only by the runs that need them: `--version` answers at once.
 """
 
+import os
 import sys
 
 TYPE_CHECKING = False  # as type checkers know it, without the five milliseconds of importing typing
@@ -19,6 +20,7 @@ _WIDEST = 100
 
 _INTRO = "Serve an ASGI application over HTTP."
 _APP_HELP = "The application: a module and, after a colon, the name it has there (app when left out)."
+_NO_OBJECTS = "several workers, or a reload, need an import string such as main:app; an object cannot be loaded again"
 _EXAMPLES = "Try it: penstock penstock.welcome:app"
 
 
@@ -41,7 +43,26 @@ def main(argv: "Sequence[str] | None" = None) -> int:
         return 0
     from . import runner
 
-    return runner.leave(runner.run(*found), found[1].timeout_graceful_shutdown)
+    return runner.leave(serve(*found), found[1].timeout_graceful_shutdown)
+
+
+def serve(app: "Any", settings: "Settings") -> int:
+    """Serve `app` in this process, or in workers where the settings want several or a reload; the exit code."""
+    from . import runner
+
+    text = os.environ.get("WEB_CONCURRENCY") or "1"
+    count = settings.workers or (int(text) if text.isdecimal() else 0)
+    if not count:
+        print(f"penstock: WEB_CONCURRENCY must be a whole number of at least 1, not {text!r}", file=sys.stderr)
+        return 1
+    if count == 1 and not settings.reload:
+        return runner.run(app, settings)
+    if not isinstance(app, str):
+        print(f"penstock: {_NO_OBJECTS}", file=sys.stderr)
+        return runner.NOT_STARTED
+    from .supervisor.supervisor import supervise
+
+    return runner.run_to_end(lambda: supervise(app, settings, count))
 
 
 def _version() -> str:
@@ -55,7 +76,7 @@ def _version() -> str:
 
 def _parse(words: list[str]) -> "tuple[str, Settings] | None":
     """The application and the settings that `words` ask for; None when they ask for help."""
-    from .settings import Settings, options
+    from .settings import from_options, options
 
     parser = _make_parser(options())
     if "-h" in words or "--help" in words:
@@ -69,7 +90,7 @@ def _parse(words: list[str]) -> "tuple[str, Settings] | None":
     known = {option.name: option for option in options()}
     try:
         values = {name: known[name].parse(text) if isinstance(text, str) else text for name, text in given.items()}
-        return app, Settings(**values)
+        return app, from_options(values)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -119,7 +140,8 @@ def _make_parser(known: "Sequence[Option]") -> "ArgumentParser":
         if option.kind is bool:
             group.add_argument(option.flag, action=BooleanOptionalAction, default=SUPPRESS, help=text)
         else:
-            group.add_argument(option.flag, metavar=option.doc.metavar, help=text)
+            action = "append" if option.kind is tuple else "store"
+            group.add_argument(option.flag, dest=option.name, action=action, metavar=option.doc.metavar, help=text)
     # Listed here, answered before the parser sees them.
     last = parser.add_argument_group("Help")
     last.add_argument("--version", action="store_true", help="Show the version and leave.")
@@ -144,7 +166,7 @@ def _help_text(option: "Option") -> str:
         default = "on" if default else "off"
     elif isinstance(default, float):
         default = f"{default:g}"
-    shown = f"default: {'none' if default is None else default}" if default != "" else ""
+    shown = f"default: {'none' if default is None else default}" if default not in ("", ()) else ""
     notes = "; ".join(filter(None, (", ".join(option.doc.choices), shown)))
     return (option.doc.help + (f" ({notes})" if notes else "")).replace("%", "%%")
 

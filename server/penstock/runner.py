@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
@@ -29,6 +30,8 @@ from .settings import Settings
 ENDED, FORCED, NOT_BOUND, NOT_STARTED = 0, 1, 1, 3
 """Exit codes."""
 
+OnReady = Callable[[list[socket.socket]], None]
+
 _SHORTLY = 0.2
 """Seconds in which a thread that was told to end does."""
 
@@ -37,14 +40,23 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
 _log = logging.getLogger("penstock.error")
 
 
+class CannotStart(Exception):
+    """The application or the address is not to be had. Its `args`: what the user is to read, and the exit code."""
+
+
 def run(app: Any, settings: Settings) -> int:
     """Serve `app`, an application or an import string, until a signal; returns the exit code."""
     log.configure(settings)
+    return run_to_end(lambda: _run(app, settings))
+
+
+def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run `main()` on a loop of our own and return its exit code, or that of a forced end."""
     loop = new_event_loop()
     code = FORCED
     try:
         asyncio.set_event_loop(loop)
-        code = loop.run_until_complete(_run(app, settings))
+        code = loop.run_until_complete(main())
     except KeyboardInterrupt:
         _log.warning("Forced to end")
     finally:
@@ -70,68 +82,96 @@ def leave(code: int, patience: float | None) -> int:
     return code
 
 
-async def _run(app: Any, settings: Settings) -> int:
-    try:
-        if isinstance(app, str):
-            app = load(app, app_dir=settings.app_dir, factory=settings.factory)
-        sockets = bind(settings)
-    except ApplicationError as error:
-        _log.error("%s", error)
-        return NOT_STARTED
-    except ListenError as error:
-        _log.error("%s", error)
-        return NOT_BOUND
-    except KeyboardInterrupt:
-        _log.warning("Interrupted while the application was being imported")
-        return FORCED
-    stopping = _Stopping(asyncio.get_running_loop())
-    try:
-        return await _serve(Server(app, settings, sockets), sockets, stopping)
-    finally:
-        stopping.close()
-        for sock in sockets:
-            sock.close()
+async def serve(
+    app: Any, settings: Settings, open_sockets: Callable[[], list[socket.socket]], stopping: "Stopping", on_ready: OnReady
+) -> int:
+    """The life of one app in one process: load, start, serve until told to end, drain; returns the exit code.
 
-
-async def _serve(server: Server, sockets: list[socket.socket], stopping: "_Stopping") -> int:
-    """Start, wait for a signal, drain; a second signal interrupts whatever is going on."""
+    Shared by a process on its own and a supervisor's worker. `open_sockets` is called when the app is loaded; the
+    sockets are closed here. `on_ready` is told when requests are taken. Raises CannotStart.
+    """
+    sockets: list[socket.socket] = []
     try:
+        app = _load(app, settings)
+        sockets = open_sockets()
+        stopping.install()
+        server = Server(app, settings, sockets)
         if not await stopping.or_until_asked(server.start()):
             _log.info("Stopped before the application had started")
             return ENDED
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        for sock in sockets:
-            _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock))
+        on_ready(sockets)
         await stopping.first.wait()
         _log.info("Shutting down")
-        if not await stopping.or_until_forced(server.drain()):
+        if not await stopping.or_until_forced(server.drain(has_successor=stopping.has_successor)):
             _log.warning("Forced to end")
             return FORCED
     except LifespanFailed as error:
-        _log.error("%s", error)
-        return NOT_STARTED
+        raise CannotStart(str(error), NOT_STARTED) from None
+    except ListenError as error:
+        raise CannotStart(str(error), NOT_BOUND) from None
+    finally:
+        stopping.close()
+        for sock in sockets:
+            sock.close()
     return ENDED
 
 
-class _Stopping:
-    """Signals as two events: asked to end, and told to end at once."""
+async def _run(app: Any, settings: Settings) -> int:
+    try:
+        return await serve(app, settings, lambda: bind(settings), Stopping(_SIGNALS), _announce)
+    except CannotStart as error:
+        message, code = error.args
+        _log.error("%s", message)
+        return int(code)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+
+def _load(app: Any, settings: Settings) -> Any:
+    if not isinstance(app, str):
+        return app
+    try:
+        return load(app, app_dir=settings.app_dir, factory=settings.factory)
+    except ApplicationError as error:
+        raise CannotStart(str(error), NOT_STARTED) from None
+    except KeyboardInterrupt:
+        raise CannotStart("Interrupted while the application was being imported", FORCED) from None
+
+
+def _announce(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock))
+
+
+class Stopping:
+    """Being told to end, as two events: asked to, and at once. Signals say so; a supervisor does by `ask`."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
         self.first = asyncio.Event()
+        self.has_successor = False
+        """Whether others serve on, on the same sockets."""
         self._second = asyncio.Event()
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._is_asked = False
         # In another thread than the main one Python lets nobody handle signals.
         is_main = threading.current_thread() is threading.main_thread()
-        numbers = [getattr(signal, name) for name in _SIGNALS if is_main and hasattr(signal, name)]
-        self._former = {number: signal.signal(number, self._on_signal) for number in numbers}
+        self._numbers = [getattr(signal, name) for name in names if is_main and hasattr(signal, name)]
+        self._former: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Take the signals. Until then they do what they do in any Python program, such as interrupt an import."""
+        self._former = {number: signal.signal(number, self._on_signal) for number in self._numbers}
 
     def close(self) -> None:
         """Give the signals back."""
         for number, handler in self._former.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+    def ask(self, *, has_successor: bool) -> None:
+        """End in peace."""
+        self.has_successor = has_successor
+        self.first.set()
 
     async def or_until_asked(self, work: Any) -> bool:
         """Do `work`, unless a signal comes first; False when it did."""

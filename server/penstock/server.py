@@ -20,6 +20,7 @@ from .asgi.stack import waiting_at
 from .connection.acceptor import Acceptor
 from .connection.exchange import Exchange
 from .connection.service import Service
+from .connection.states import State
 from .log import AccessLogger, access_logger, escape
 from .settings import Settings
 
@@ -28,6 +29,11 @@ _LAST_TURN = 1.0
 
 _MOST_NAMED = 20
 """Requests that are named when they outlive the grace period; the others are counted."""
+
+_RECENTLY = 1.0
+"""At a reload the old code answers on connections that were in use so lately. Who saves a file and then looks at a page
+finds them closed, and meets the new code on a new one.
+"""
 
 _log = logging.getLogger("penstock.error")
 
@@ -71,7 +77,8 @@ class Server:
         """Finish what is open, within the grace period, and end the app. Raises LifespanFailed.
 
         Without a successor on the same sockets, connections that wait in the backlog are still taken and answered, and
-        the sockets are closed: later clients are refused at once instead of waiting for nobody.
+        the sockets are closed: later clients are refused at once instead of waiting for nobody. With one, connections
+        that are idle are kept for their next request, lest they be closed under it.
         """
         service = self._service
         if service is None or self.phase is not Phase.SERVING:
@@ -81,8 +88,11 @@ class Server:
             acceptor.stop(takes_backlog=not has_successor)
         for sock in () if has_successor else self._sockets:
             sock.close()
-        draining = asyncio.ensure_future(service.drain())
-        done, _ = await asyncio.wait([draining], timeout=self._settings.timeout_graceful_shutdown)
+        grace, keeps_idle = self._settings.timeout_graceful_shutdown, self._settings.timeout_keep_alive
+        if self._settings.reload and has_successor:
+            grace, keeps_idle = self._settings.timeout_reload, min(keeps_idle, _RECENTLY)
+        draining = asyncio.ensure_future(service.drain(keeps_idle if has_successor else None))
+        done, _ = await asyncio.wait([draining], timeout=grace)
         if not done:
             _name_what_hangs(service)
             await _cancel_what_hangs(service)
@@ -117,7 +127,8 @@ def _name_what_hangs(service: Service) -> None:
         _log.warning("Cancelling %s after %.1f s.%s", what, now - exchange.started_at, where)
     if len(service.running) > _MOST_NAMED:
         _log.warning("Cancelling %d more", len(service.running) - _MOST_NAMED)
-    waiting = len(service.connections) - sum(not each.is_answered for each in service.running)
+    idle = sum(each.state is State.IDLE and each.answered > 0 for each in service.connections)
+    waiting = len(service.connections) - idle - sum(not each.is_answered for each in service.running)
     if waiting > 0:
         _log.warning("Closing %d connections that were not finished", waiting)
 

@@ -43,6 +43,7 @@ def doc(
 
 
 _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
+_PROCESSES = "Processes and reload"
 _TIMEOUTS, _LIMITS = "Timeouts, in seconds", "Limits"
 
 # The shortest time limit: zero would mean "at once" to one reader and "never" to another.
@@ -76,6 +77,25 @@ class Settings:
         "Path prefix under which a proxy publishes the application, such as /api.",
         group=_APP, metavar="PATH", prefix="/"))
 
+    workers: int | None = field(default=None, metadata=doc(
+        "Processes that serve; none is what $WEB_CONCURRENCY says, or 1.",
+        group=_PROCESSES, metavar="N", minimum=1))
+    reload: bool = field(default=False, metadata=doc(
+        "Serve the new code when a file is saved, without losing a request.",
+        group=_PROCESSES))
+    reload_dirs: tuple[str, ...] = field(default=(), metadata=doc(
+        "Folder to watch; may be given again. The current folder when left out.",
+        group=_PROCESSES, metavar="DIR"))
+    reload_includes: tuple[str, ...] = field(default=(), metadata=doc(
+        "Pattern of files to watch, beside *.py; may be given again.",
+        group=_PROCESSES, metavar="GLOB"))
+    reload_excludes: tuple[str, ...] = field(default=(), metadata=doc(
+        "Pattern of files and folders not to watch, beside .* .py[cod] .sw.* ~*; may be given again.",
+        group=_PROCESSES, metavar="GLOB"))
+    reload_delay: float = field(default=0.25, metadata=doc(
+        "Seconds between two looks at the files.",
+        group=_PROCESSES, metavar="SECONDS", minimum=0.01))
+
     log_level: str = field(default="info", metadata=doc(
         "The least severe messages that are shown.",
         group=_LOGS, metavar="LEVEL", choices=LOG_LEVELS))
@@ -108,6 +128,9 @@ class Settings:
         group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
     timeout_graceful_shutdown: float | None = field(default=10.0, metadata=doc(
         "Time running requests have to finish when the server stops; 0 is none at all, none waits for ever.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=0))
+    timeout_reload: float | None = field(default=5.0, metadata=doc(
+        "The same for the old code at a reload, while the new serves already.",
         group=_TIMEOUTS, metavar="SECONDS", minimum=0))
     timeout_shutdown: float | None = field(default=10.0, metadata=doc(
         "Time the application has to stop; none waits for ever.",
@@ -149,11 +172,11 @@ class Settings:
 
 def from_options(given: dict[str, Any]) -> Settings:
     """Settings from keywords; TypeError names an unknown one and the nearest that exists."""
-    known = [option.name for option in options()]
+    known = {option.name: option for option in options()}
     for name in given:
         if name not in known:
-            raise TypeError(f"penstock has no option {name!r}" + did_you_mean(name, known))
-    return Settings(**given)
+            raise TypeError(f"penstock has no option {name!r}" + did_you_mean(name, list(known)))
+    return Settings(**{name: known[name].gather(value) for name, value in given.items()})
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -168,15 +191,15 @@ class Option(NamedTuple):
     """One field of Settings, as the command line and the checks need it."""
 
     name: str
-    kind: type  # str, bool, int or float
+    kind: type  # str, bool, int, float, or tuple: several texts
     is_optional: bool  # None is allowed
     default: Any
     doc: Doc
 
     @property
     def flag(self) -> str:
-        """The option's name on the command line."""
-        return "--" + self.name.replace("_", "-")
+        """The option's name on the command line; one that may be given again is in the singular there."""
+        return "--" + (self.name.removesuffix("s") if self.kind is tuple else self.name).replace("_", "-")
 
     @property
     def wanted(self) -> str:
@@ -185,7 +208,7 @@ class Option(NamedTuple):
             return "one of " + ", ".join(self.doc.choices)
         if self.doc.prefix:
             return f"empty or begin with {self.doc.prefix}"
-        text = {str: "text", bool: "True or False", int: "a whole number", float: "a number"}[self.kind]
+        text = {str: "text", bool: "True or False", int: "a whole number", float: "a number", tuple: "several texts"}[self.kind]
         low, high = self.doc.minimum, self.doc.maximum
         if low is not None:
             text += f" from {low:g} to {high:g}" if high is not None else f" of at least {low:g}"
@@ -204,6 +227,12 @@ class Option(NamedTuple):
         self.check(value, self.flag)
         return value
 
+    def gather(self, value: Any) -> Any:
+        """Several texts may be given as one text or a list, too."""
+        if self.kind is tuple and isinstance(value, str | list):
+            return (value,) if isinstance(value, str) else tuple(value)
+        return value
+
     def check(self, value: Any, label: str = "") -> None:
         """Raise ValueError, naming the option as `label`, when `value` is not allowed."""
         if value is None and self.is_optional:
@@ -212,6 +241,8 @@ class Option(NamedTuple):
         fits = type(value) is self.kind or (self.kind is float and type(value) is int)
         if self.kind is str:
             fits = isinstance(value, str) and self._fits_text(value)
+        elif self.kind is tuple:
+            fits = fits and all(isinstance(each, str) for each in value)
         elif fits and self.kind is not bool:
             low, high = self.doc.minimum, self.doc.maximum
             fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
@@ -234,7 +265,7 @@ def options() -> tuple[Option, ...]:
 
 def _option(entry: Field[Any]) -> Option:
     # `int | None` is a union whose first member is the kind; a plain type has no members.
-    annotation: Any = entry.type
+    annotation: Any = getattr(entry.type, "__origin__", entry.type)
     members: tuple[type, ...] = getattr(annotation, "__args__", (annotation,))
     return Option(entry.name, members[0], type(None) in members, entry.default, entry.metadata["doc"])
 

@@ -8,19 +8,20 @@ import pytest
 import penstock
 from penstock import cli, runner
 from penstock.settings import Settings, options
+from penstock.supervisor import supervisor
 from support.serving import CHECKOUT, command, environment
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Settings]]:
-    """What the runner was asked to run; it answers with exit code 7."""
+    """What was to be served; the answer is exit code 7."""
     calls: list[tuple[Any, Settings]] = []
 
     def run(app: Any, settings: Settings) -> int:
         calls.append((app, settings))
         return 7
 
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(cli, "serve", run)
     return calls
 
 
@@ -50,11 +51,16 @@ def test_every_setting_can_be_given(served: list[Any]) -> None:
         if option.kind is bool:
             words, value = ["--no-" + option.flag[2:] if option.default else option.flag], not option.default
         else:
-            text = {str: "/x", int: "5", float: "1.5"}[option.kind]
+            text = {str: "/x", int: "5", float: "1.5", tuple: "x"}[option.kind]
             text = option.doc.choices[-1] if option.doc.choices else text
             words, value = [option.flag, text], option.kind(text)
         assert cli.main(["main:app", *words]) == 7
         assert getattr(served[-1][1], option.name) == value
+
+
+def test_an_option_that_may_be_given_again_keeps_all_its_values(served: list[Any]) -> None:
+    assert cli.main("main:app --reload-dir a --reload-dir=b --reload-include *.html".split()) == 7
+    assert (served[0][1].reload_dirs, served[0][1].reload_includes) == (("a", "b"), ("*.html",))
 
 
 def test_the_words_of_the_process_are_taken_when_none_are_given(
@@ -80,6 +86,8 @@ def test_the_words_of_the_process_are_taken_when_none_are_given(
     ("main:app --access-log=yes", "--access-log/--no-access-log takes no value"),
     ("main:app --lifespan yes", "--lifespan must be one of auto, on, off, not 'yes'"),
     ("main:app 8080", "there can be one application only, so what is 8080?"),
+    ("main:app --workers 0", "--workers must be a whole number of at least 1, or none, not 0"),
+    ("main:app --workers two", "--workers must be a whole number of at least 1, or none, not 'two'"),
     ("main:app --root-path api", "--root-path must be empty or begin with /, not 'api'"),
 ])
 def test_a_mistake_is_one_line_and_exit_code_1(
@@ -117,6 +125,58 @@ def test_help_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeyp
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 60
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Where it was to be served: in this process (None), or by so many workers."""
+    calls: list[Any] = []
+
+    async def supervise(app: str, settings: Settings, count: int) -> int:
+        calls.append(count)
+        return 7
+
+    def run(app: Any, settings: Settings) -> int:
+        calls.append(None)
+        return 7
+
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(supervisor, "supervise", supervise)
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    return calls
+
+
+@pytest.mark.parametrize("options, concurrency, count", [
+    ({}, None, None), ({"workers": 1}, "4", None), ({"workers": 3}, None, 3), ({}, "2", 2), ({"workers": 3}, "2", 3),
+    ({"reload": True}, None, 1), ({"reload": True, "workers": 2}, None, 2), ({}, "", None),
+])
+def test_several_workers_or_a_reload_need_a_supervisor(
+    options: dict[str, Any], concurrency: str | None, count: int | None, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if concurrency is not None:
+        monkeypatch.setenv("WEB_CONCURRENCY", concurrency)
+    assert cli.serve("main:app", Settings(**options)) == 7
+    assert started == [count]
+
+
+@pytest.mark.parametrize("value", ["0", "many", "-1"])
+def test_a_number_of_workers_in_the_environment_that_is_none_is_refused(
+    value: str, started: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", value)
+    assert cli.serve("main:app", Settings()) == 1
+    assert capsys.readouterr().err == (
+        f"penstock: WEB_CONCURRENCY must be a whole number of at least 1, not {value!r}\n")
+    assert started == []
+
+
+@pytest.mark.parametrize("options", [{"reload": True}, {"workers": 2}])
+def test_an_application_that_is_an_object_cannot_be_loaded_again(
+    options: dict[str, Any], started: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.serve(object(), Settings(**options)) == runner.NOT_STARTED
+    assert "need an import string such as main:app" in capsys.readouterr().err
+    assert started == []
+
+
 def test_version_names_penstock_and_python(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["main:app", "--version"]) == 0
     python = ".".join(map(str, sys.version_info[:3]))
@@ -150,7 +210,7 @@ def test_run_serves_an_application_with_options(served: list[Any], monkeypatch: 
         penstock.run(app, port=1)
     assert caught.value.code == 7
     assert served == [(app, Settings(port=1, app_dir=None))]
-    monkeypatch.setattr(runner, "run", lambda *arguments: 0)
+    monkeypatch.setattr(cli, "serve", lambda *arguments: 0)
     penstock.run("main:app", app_dir="x")
 
 

@@ -12,6 +12,7 @@ from support.client import ask, request
 from support.serving import PATIENCE, Server, ServingError, environment
 
 from penstock import runner
+from penstock.listener import bind
 from penstock.settings import Settings
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent these signals there")
@@ -203,3 +204,36 @@ def test_leaving_waits_for_threads_as_long_as_it_may(monkeypatch: pytest.MonkeyP
     assert runner.leave(0, None) == 0 and ended == [0, 1]
     thread.join()
     assert runner.leave(0, 0) == 0 and ended == [0, 1]
+
+
+def test_who_is_asked_ends_like_by_a_signal(tmp_path: Path) -> None:
+    """As a worker lives: its sockets are given to it, and no signal is needed."""
+    ready: list[Any] = []
+
+    async def main() -> int:
+        stopping = runner.Stopping(())
+
+        def on_ready(sockets: list[Any]) -> None:
+            ready.extend(sockets)
+            stopping.ask(has_successor=True)
+
+        settings = Settings(port=0, lifespan="off")
+        return await runner.serve(failing, settings, lambda: bind(settings), stopping, on_ready)
+
+    assert runner.run_to_end(main) == runner.ENDED
+    assert [sock.fileno() for sock in ready] == [-1]
+
+
+@pytest.mark.parametrize("app, options, code", [
+    ("no_such_module:app", {}, runner.NOT_STARTED),
+    (failing, {}, runner.NOT_STARTED),
+    (failing, {"host": "no-such-host.invalid"}, runner.NOT_BOUND),
+])
+def test_a_life_that_cannot_begin_says_why_with_its_code(app: Any, options: dict[str, Any], code: int) -> None:
+    async def main() -> int:
+        settings = Settings(port=0, **options)
+        with pytest.raises(runner.CannotStart) as caught:
+            await runner.serve(app, settings, lambda: bind(settings), runner.Stopping(()), lambda sockets: None)
+        return int(caught.value.args[1])
+
+    assert runner.run_to_end(main) == code

@@ -181,6 +181,37 @@ def test_with_a_successor_the_sockets_stay_open_and_the_backlog_is_left() -> Non
             assert all(sock.fileno() != -1 for sock in server.sockets)
 
 
+@pytest.mark.parametrize("options, kept", [
+    ({}, 5.0), ({"timeout_keep_alive": 2}, 2), ({"reload": True}, 1.0), ({"reload": True, "timeout_keep_alive": 0.5}, 0.5),
+])
+def test_with_a_successor_idle_connections_are_kept_for_a_while(options: dict[str, Any], kept: float) -> None:
+    with running(**options) as server, Client(server.address) as client:
+        client.send(request())
+        client.answer()
+        draining = server.soon(server.server.drain(has_successor=True))
+        server.wait_for(lambda: server.server._service.keeps_idle == kept)  # type: ignore[union-attr]  # started
+        client.send(request())
+        assert client.answer().get("connection") == "close"
+        client.socket.close()
+        draining.result(5)
+
+
+def test_at_a_reload_the_old_code_has_a_time_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    with running(reload=True, timeout_reload=0, timeout_graceful_shutdown=60) as server, Client(server.address) as client:
+        client.send(request("/stay"))
+        server.wait_for(lambda: server.server._service.running)  # type: ignore[union-attr]  # started
+        server.do(server.server.drain(has_successor=True))
+        assert "Cancelling GET /stay" in caplog.text
+
+
+def test_what_is_idle_when_the_time_is_over_is_not_called_unfinished(caplog: pytest.LogCaptureFixture) -> None:
+    with running(reload=True, timeout_reload=0) as server, Client(server.address) as client:
+        client.send(request())
+        client.answer()
+        server.do(server.server.drain(has_successor=True))
+        assert client.is_closed() and "not finished" not in caplog.text
+
+
 def test_connections_in_the_backlog_are_taken_and_answered() -> None:
     with running() as server:
         clients = []

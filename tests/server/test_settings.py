@@ -39,6 +39,9 @@ def test_every_field_documents_itself() -> None:
     ("timeout_body", float("nan"), "timeout_body must be a number of at least 0.001, not nan"),
     ("timeout_write", float("inf"), "timeout_write must be a number of at least 0.001, not inf"),
     ("limit_body", -1, "limit_body must be a whole number of at least 0, or none, not -1"),
+    ("reload_dirs", 1, "reload_dirs must be several texts, not 1"),
+    ("reload_dirs", ("a", 1), "reload_dirs must be several texts, not ('a', 1)"),
+    ("workers", 0, "workers must be a whole number of at least 1, or none, not 0"),
     ("limit_body", 1.5, "limit_body must be a whole number of at least 0, or none, not 1.5"),
 ])
 def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: Any, message: str) -> None:
@@ -76,6 +79,11 @@ def test_text_that_cannot_be_read_is_refused_under_the_name_it_has_there(name: s
 
 def test_keywords_become_settings() -> None:
     assert from_options({"port": 1, "access_log": False}) == Settings(port=1, access_log=False)
+
+
+def test_several_texts_may_be_given_as_a_list_or_as_one_text() -> None:
+    assert from_options({"reload_dirs": ["a", "b"], "reload_includes": "*.html"}) == Settings(
+        reload_dirs=("a", "b"), reload_includes=("*.html",))
 
 
 def test_an_unknown_keyword_is_named_with_the_nearest() -> None:

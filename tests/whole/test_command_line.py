@@ -190,7 +190,7 @@ def interrupted(folder: Path, source: str, ready: str) -> tuple[int, str]:
 @pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent an interrupt there")
 def test_an_interrupt_ends_an_import_that_takes_long(folder: Path) -> None:
     code, errors = interrupted(folder, "import time\nprint('importing')\ntime.sleep(60)\n", "importing")
-    assert (code, errors) == (1, "WARNING:  Interrupted while the application was being imported\n")
+    assert (code, errors) == (1, "ERROR:    Interrupted while the application was being imported\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent an interrupt there")

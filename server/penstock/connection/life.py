@@ -145,17 +145,22 @@ class Connection:
 
     def drain(self) -> None:
         """The server stops: end as soon as what was begun is finished. A connection never answered is owed one."""
-        self.codec.wants_close = True
+        kept = self.service.keeps_idle
+        # A client that was told otherwise brings its next request here, where there is a successor.
+        self.codec.wants_close |= kept is None or self.exchange is None or not self.codec.is_response_begun
         if self.state is _IDLE and self.answered:
             # A request that has come already is answered; a client that sends one later sees the end and tries again.
             self._on_readable()
         if self.exchange is not None:
             self.exchange.tell_to_leave()
         elif self.state is _IDLE and not self.answered:
-            self.deadline = min(self.deadline, self.service.now() + DRAIN_FIRST_BYTE)
+            self.deadline = min(self.deadline, self.service.now() + max(DRAIN_FIRST_BYTE, kept or 0.0))
         elif self.state is _IDLE and self.codec.buffer.size:
             # A request that waits here is taken in the next turn, or when there is room for its answer.
             pass
+        elif self.state is _IDLE and kept is not None:
+            # Closed under its next request, the client would take that for a failure.
+            self.deadline += min(0.0, kept - self.service.settings.timeout_keep_alive)
         elif self.state is _SKIPPING or (self.state is _IDLE and self.channel.queued):
             self.finish()
         elif self.state is _IDLE:

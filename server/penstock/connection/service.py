@@ -65,6 +65,8 @@ class Service:
         self.running: set[Exchange] = set()
         """Exchanges whose app has not ended, answered or not. It keeps their tasks alive: asyncio does not."""
         self.is_draining = False
+        self.keeps_idle: float | None = None
+        """While draining: see `drain`."""
         self._idle: asyncio.Future[None] | None = None
         self._second = 0
         self._sweeper: asyncio.TimerHandle | None = None
@@ -102,9 +104,19 @@ class Service:
             found.append((excess, "too many connections of this client are open"))
         return found
 
-    async def drain(self) -> None:
-        """Finish what is open and take nothing new; returns when no connection and no app is left."""
-        self.is_draining = True
+    async def drain(self, keeps_idle: float | None = None) -> None:
+        """Finish what is open and take nothing new; returns when no connection and no app is left.
+
+        `keeps_idle` is for how many seconds since its last answer a connection may still bring a request; None: it is
+        closed at once.
+        """
+        serve, self.is_draining, self.keeps_idle = self.serve, True, keeps_idle
+
+        def serve_last(exchange: Exchange) -> Coroutine[None, None, None]:
+            exchange.connection.codec.wants_close = True
+            return serve(exchange)
+
+        self.serve = serve_last
         self._idle = self.loop.create_future()
         for connection in list(self.connections):
             connection.drain()

@@ -268,6 +268,96 @@ def test_nothing_is_read_after_the_end(wired: Make) -> None:
         assert wire.state() is State.CLOSED
 
 
+# -- drain, with a successor: wire.service.keeps_idle says for how long connections are kept that are idle
+
+
+def drained(wire: Wire, keeps_idle: float) -> None:
+    """As the service drains, without waiting for the end of it."""
+    wire.service.keeps_idle = keeps_idle
+    wire.connection.drain()
+
+
+def test_an_idle_connection_is_kept_for_its_next_request_which_is_its_last(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET)
+    wire.hear()
+    drained(wire, 5.0)
+    assert wire.state() is State.IDLE
+    wire.wait(4.0)
+    wire.say(GET)
+    assert b"\r\nconnection: close\r\n" in wire.hear()
+    assert wire.is_ended()
+
+
+def test_it_is_kept_no_longer_than_it_would_be_anyway(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET)
+    wire.hear()
+    wire.wait(3.0)
+    drained(wire, 5.0)
+    wire.wait(1.9)
+    assert wire.state() is State.IDLE
+    wire.wait(0.2)
+    assert wire.is_ended()
+
+
+def test_at_a_reload_only_one_that_was_in_use_just_now_is_kept(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET)
+    wire.hear()
+    wire.wait(0.5)
+    drained(wire, 1.0)
+    wire.wait(0.4)
+    assert wire.state() is State.IDLE
+    wire.wait(0.2)
+    assert wire.is_ended()
+
+
+def test_one_that_was_not_is_closed_at_the_next_look(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET)
+    wire.hear()
+    wire.wait(2.0)
+    drained(wire, 1.0)
+    wire.wait(0.1)
+    assert wire.is_ended()
+
+
+def test_a_fresh_connection_may_take_its_time_with_a_successor(wired: Make) -> None:
+    wire = wired()
+    drained(wire, 5.0)
+    wire.wait(4.0)
+    wire.say(GET)
+    assert b"\r\nconnection: close\r\n" in wire.hear()
+
+
+def test_a_client_that_was_promised_another_answer_gets_it(wired: Make) -> None:
+    """The head went out before the drain, without Connection: close: closed behind its body, the next request would fail."""
+    parts: list[Exchange] = []
+
+    async def in_parts(exchange: Exchange) -> None:
+        parts.append(exchange)
+        exchange.start(200, [])
+        exchange.write(b"first", False)
+
+    wire = wired(in_parts)
+    wire.say(GET)
+    assert b"connection: close" not in wire.hear()
+    drained(wire, 5.0)
+    parts[0].write(b"last", True)
+    assert b"last" in wire.hear() and wire.state() is State.IDLE
+    wire.wait(4.9)
+    assert wire.state() is State.IDLE
+
+
+def test_an_answer_that_is_being_taken_is_none_to_close_behind(wired: Make) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096)
+    wire.say(GET)
+    drained(wire, 5.0)
+    assert wire.hear().count(b"x") == 1_000_000
+    assert wire.state() is State.IDLE
+
+
 # -- turned away
 
 

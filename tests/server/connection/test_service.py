@@ -119,6 +119,40 @@ def test_a_drain_returns_when_no_connection_and_no_app_is_left(wired: Make) -> N
     assert draining.done() and len(done) == 1
 
 
+def test_with_a_successor_idle_connections_keep_a_drain_waiting_and_their_next_answer_is_the_last(wired: Make) -> None:
+    wire = wired()
+    wire.say(request())
+    wire.hear()
+    draining = wire.loop.create_task(wire.service.drain(keeps_idle=5.0))
+    wire.turn()
+    assert wire.service.connections and not draining.done()
+    wire.say(request())
+    assert b"\r\nconnection: close\r\n" in wire.hear()
+    wire.end()
+    assert draining.done()
+
+
+def test_an_answer_that_began_before_the_drain_is_followed_by_one_that_is_the_last(wired: Make) -> None:
+    parts: list[Exchange] = []
+
+    async def in_parts(exchange: Exchange) -> None:
+        parts.append(exchange)
+        exchange.start(200, [])
+        exchange.write(b"first", False)
+
+    wire = wired(in_parts)
+    wire.say(request())
+    wire.hear()
+    draining = wire.loop.create_task(wire.service.drain(keeps_idle=5.0))
+    wire.turn()
+    parts[0].write(b"last", True)
+    wire.say(request())
+    parts[1].write(b"last", True)
+    assert b"\r\nconnection: close\r\n" in wire.hear()
+    wire.end()
+    assert draining.done()
+
+
 def test_a_drain_of_nothing_returns_at_once(loop: EventLoop) -> None:
     loop.run_until_complete(make(loop).drain())
 

@@ -1,0 +1,1 @@
+"""Many processes behind one set of sockets: workers, reload and restart, the same way on every platform."""

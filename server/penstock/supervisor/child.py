@@ -1,0 +1,135 @@
+"""A worker process: `python -m penstock.supervisor.child EAR VOICE`, started by a supervisor and by nobody else.
+
+It takes what `handover.py` gives it and lives the same life as a process on its own (`runner.serve`), except that it
+is told on its control line when to end, and tells there how it fares:
+
+    hears   drain (has_successor)       says   ready, failed (message), beat, leaving, files (paths)
+
+Ctrl+C is the supervisor's. The end of the line means that the supervisor is gone: what is open is finished, then the
+worker ends; a thread that waits for the end of the lifeline sees to that if nothing else does.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+from .. import log, runner
+from ..settings import Settings, from_options
+from .control import Control
+from .handover import Post, take
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+_IGNORED = ("SIGINT", "SIGHUP")
+_LAST_GRACE = 5.0
+_FOR_EVER = 60.0
+"""Seconds that a worker without a supervisor waits for what may take for ever."""
+
+_log = logging.getLogger("penstock.error")
+
+
+def main() -> int:
+    """The life of the process; its exit code, which nobody reads but people."""
+    post = take(*map(int, sys.argv[1:3]))
+    if post is None:
+        return runner.FORCED
+    settings = from_options(post.rest["settings"])
+    sys.path[:] = post.rest["path"]
+    sys.argv[:] = post.rest["argv"]
+    # A function, because what is ignored (SIG_IGN) would be so in the application's own children, too.
+    for number in (getattr(signal, name) for name in _IGNORED if hasattr(signal, name)):
+        signal.signal(number, lambda number, frame: None)
+    threading.Thread(target=_end_with_supervisor, args=(post.lifeline, settings), daemon=True).start()
+    log.configure(settings)
+    code = runner.run_to_end(lambda: _live(post, settings))
+    return runner.leave(code, settings.timeout_graceful_shutdown)
+
+
+async def _live(post: Post, settings: Settings) -> int:
+    line = _Line(Control(post.control), runner.Stopping(("SIGTERM", "SIGBREAK")), settings.reload)
+    try:
+        app, sockets = post.rest["app"], post.sockets
+        return await runner.serve(app, settings, lambda: sockets, line.stopping, lambda sockets: line.tell_ready())
+    except runner.CannotStart as error:
+        line.tell_files()
+        message, code = error.args
+        line.control.say("failed", message=message)
+        return int(code)
+    finally:
+        line.close()
+
+
+class _Line:
+    """The control line on the child's loop."""
+
+    def __init__(self, control: Control, stopping: runner.Stopping, tells_files: bool) -> None:
+        self.control = control
+        self.stopping = stopping
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(control.fileno(), self._on_readable)
+        self._beat: asyncio.TimerHandle | None = None
+        self._tells_files = tells_files
+        self._told = 0
+
+    def tell_ready(self) -> None:
+        """Requests are taken. From now on there are signs of life."""
+        self.control.say("ready")
+        self._tell_beat()
+
+    def tell_files(self) -> None:
+        """Which files the application is made of, as far as they are loaded, if there are more than were told."""
+        if self._tells_files and len(sys.modules) != self._told:
+            self._told = len(sys.modules)
+            self.control.say("files", paths=_loaded_files())
+
+    def close(self) -> None:
+        """No word more; what was said last arrives."""
+        if self._beat is not None:
+            self._beat.cancel()
+        self._loop.remove_reader(self.control.fileno())
+        self.control.close()
+
+    def _tell_beat(self) -> None:
+        self.tell_files()
+        # Who was told to end by somebody else says so, or nobody would look for a successor yet.
+        self.control.say("leaving" if self.stopping.first.is_set() else "beat")
+        self._beat = self._loop.call_later(BEAT, self._tell_beat)
+
+    def _on_readable(self) -> None:
+        messages = self.control.hear()
+        if messages is None:
+            self._loop.remove_reader(self.control.fileno())
+            _log.warning("The supervisor is gone")
+            self.stopping.ask(has_successor=False)
+        elif messages:
+            # There is one thing to hear: drain.
+            self.stopping.ask(has_successor=messages[-1]["has_successor"])
+
+
+def _loaded_files() -> list[str]:
+    """The files of all modules that do not belong to the Python installation or its packages."""
+    foreign = tuple(os.path.join(folder, "") for folder in (sys.prefix, sys.base_prefix, sys.exec_prefix))
+    named = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    paths = {os.path.abspath(path) for path in named if isinstance(path, str)}
+    return sorted(path for path in paths if not path.startswith(foreign) and "site-packages" not in path)
+
+
+def _end_with_supervisor(lifeline: int, settings: Settings) -> None:
+    """Wait until the supervisor is gone, then see to it that this process does not outlive it for long."""
+    while os.read(lifeline, 1):
+        # It has heard nothing from us for a while, and wonders where we stand.
+        if sys.stderr is not None:
+            faulthandler.dump_traceback(file=2, all_threads=True)
+    for limit in (settings.timeout_graceful_shutdown, settings.timeout_shutdown, _LAST_GRACE):
+        time.sleep(_FOR_EVER if limit is None else limit)
+    os._exit(runner.FORCED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,315 @@
+"""The process that holds the sockets and never accepts: it starts workers, watches over them and replaces them.
+
+It waits for something to happen (a word on a control line, the end of a process, a changed file, a signal), notes it,
+and asks `fleet.plan` what to do. It runs none of the application's code, so nothing of that can block or end it. On
+any loop with `add_reader` and `add_signal_handler`.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
+
+from .. import log
+from ..listener import ListenError, bind, url_of
+from ..settings import Settings
+from .fleet import GIVEN_UP, Action, Generation, Member, Phase, Verb, Wanted
+from .fleet import after_crash, after_failure, after_ready, plan
+from .watch import Patterns, Watcher, forget_bytecode
+from .worker import Worker
+
+TICK = 0.25
+"""Seconds between two looks at the clock: limits are exceeded by so much at most."""
+
+_SETTLING = 0.05
+"""Seconds without a change after which what was being saved is saved."""
+
+_MARGIN = 4.0
+"""Seconds a retiring worker has beyond its limits, in which it cancels, cleans up and names what hangs."""
+
+_SERVES_ON = "\nThe code from before serves on. Save again (or send SIGHUP) to try again."
+
+FORCED, NOT_BOUND = 1, 1
+"""Exit codes, beside those of `fleet.py`."""
+
+_log = logging.getLogger("penstock.error")
+
+
+async def supervise(app: str, settings: Settings, count: int) -> int:
+    """Serve `app`, an import string, with `count` workers until a signal; returns the exit code."""
+    log.configure(settings)
+    for folder in settings.reload_dirs:
+        if not os.path.isdir(folder):
+            _log.error("Cannot watch %s: there is no such folder (--reload-dir)", os.path.abspath(folder))
+            return NOT_BOUND
+    try:
+        sockets = bind(settings)
+    except ListenError as error:
+        _log.error("%s", error)
+        return NOT_BOUND
+    supervisor = Supervisor(app, settings, count, sockets)
+    try:
+        return await supervisor.run()
+    finally:
+        supervisor.close()
+
+
+class Supervisor:
+    """One fleet on one set of sockets."""
+
+    def __init__(self, app: str, settings: Settings, count: int, sockets: list[socket.socket]) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._watcher: Watcher | None = None
+        if settings.reload:
+            patterns = Patterns(settings.reload_includes, settings.reload_excludes)
+            self._watcher = Watcher(settings.reload_dirs or [os.getcwd()], patterns)
+        self._post = {"app": app, "settings": asdict(settings), "path": list(map(str, sys.path)), "argv": sys.argv}
+        self._workers: dict[int, Worker] = {}
+        self._generation = Generation()
+        self._wanted = _wanted(settings, count)
+        self._started = 0
+        self._is_announced = False
+        self._loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[int] = self._loop.create_future()
+        self._has_terminal = os.isatty(0)
+        self._install()
+
+    async def run(self) -> int:
+        """Start, and see to the fleet until it is to end and has; the exit code."""
+        self._tick()
+        if self._watcher is not None:
+            # Kept here: asyncio keeps no task alive. It ends with the loop.
+            self._watching = self._loop.create_task(self._watch(self._watcher))
+        return await self._end
+
+    def close(self) -> None:
+        """Leave nothing: no worker, no socket. The signals are given back when the loop is closed."""
+        for worker in list(self._workers.values()):
+            worker.kill()
+            worker.process.wait()
+            self._let_go(worker)
+        for sock in self._sockets:
+            sock.close()
+
+    # ── what happens ──
+
+    def _tick(self) -> None:
+        self._act()
+        if not self._end.done():
+            self._loop.call_later(TICK, self._tick)
+
+    def _on_word(self, worker: Worker) -> None:
+        """Something came on a worker's line."""
+        self._listen(worker)
+        self._act()
+
+    def _listen(self, worker: Worker) -> bool:
+        """Take what a worker has said; False when there is nothing, or nothing more to come."""
+        now, messages = self._loop.time(), worker.control.hear()
+        if messages is None and not worker.is_gone:
+            self._loop.remove_reader(worker.control.fileno())
+            worker.is_gone = True
+            if worker.member.phase in (Phase.STARTING, Phase.READY):
+                # Mostly it is ending; one that only broke the line is of no use either.
+                self._loop.call_later(1.0, worker.kill)
+        for message in messages or ():
+            worker.note_life(now)
+            if message["word"] == "ready" and worker.member.phase is Phase.STARTING:
+                self._on_ready(worker, now)
+            elif message["word"] == "leaving" and worker.member.phase is Phase.READY:
+                worker.enter(Phase.RETIRING, now, self._wanted.retire_limit)
+            elif message["word"] == "failed":
+                self._on_failed(worker, str(message.get("message")), now)
+            elif message["word"] == "files" and self._watcher is not None:
+                self._watcher.note_loaded(message.get("paths", ()))
+        return bool(messages)
+
+    def _on_ready(self, worker: Worker, now: float) -> None:
+        worker.enter(Phase.READY, now)
+        self._generation = after_ready(self._generation, self._members(), self._wanted)
+        _log.info("Ready: %s", worker)
+        for sock in self._sockets if self._generation.is_proven and not self._is_announced else ():
+            _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock))
+        self._is_announced |= self._generation.is_proven
+
+    def _on_failed(self, worker: Worker, message: str, now: float) -> None:
+        """It says itself that it does not start, or did not end well; it is about to end."""
+        if worker.member.phase is Phase.STARTING:
+            self._note_failure(worker, message, now)
+            worker.enter(Phase.RETIRING, now, self._wanted.retire_limit)
+        elif worker.was_ready:
+            _log.error("%s", message)
+
+    def _on_end(self, worker: Worker, now: float) -> None:
+        """Its process is no more."""
+        if worker.member.phase is Phase.STARTING:
+            self._note_failure(worker, f"The {worker} ended before it was ready: {worker.describe_end()}", now)
+        elif worker.member.phase is Phase.READY and self._wanted.exit_code is None:
+            _log.error("The %s died: %s. Another takes its place.", worker, worker.describe_end())
+            self._generation = after_crash(self._generation, worker.member, now)
+        self._let_go(worker)
+
+    def _note_failure(self, worker: Worker, what: str, now: float) -> None:
+        """A worker did not start. That is said once for each generation, with what goes on all the same."""
+        generation = self._generation
+        if worker.member.generation == generation.number and (generation.is_proven or not generation.has_failed):
+            serve_on = any(each.phase is Phase.READY for each in self._members())
+            _log.error("%s%s", what, _SERVES_ON if serve_on else "")
+        self._generation = after_failure(generation, worker.member, now)
+
+    def _on_stop(self) -> None:
+        """A signal to end: the first drains, the second ends at once."""
+        if self._wanted.exit_code is None:
+            _log.info("Shutting down")
+            self._stop(0)
+        elif not self._end.done():
+            _log.warning("Forced to end")
+            self._end.set_result(FORCED)
+
+    def _on_hangup(self) -> None:
+        """SIGHUP: a rolling restart; but when it was the terminal that went away, the end."""
+        if self._has_terminal and not os.isatty(0):
+            self._on_stop()
+        else:
+            self._renew("SIGHUP")
+
+    def _on_scale(self, change: int) -> None:
+        count = max(1, self._wanted.count + change)
+        self._wanted = replace(self._wanted, count=count, step=count if self._watcher else 1)
+        _log.info("%d workers are wanted", count)
+        self._act()
+
+    def _renew(self, cause: str) -> None:
+        _log.info("%s: starting anew", cause)
+        self._generation = Generation(self._generation.number + 1)
+        self._act()
+
+    # ── what is done ──
+
+    def _act(self) -> None:
+        """Look who has ended, and do what the plan says."""
+        if self._end.done():
+            return
+        now = self._loop.time()
+        _reap_strangers({each.process.pid for each in self._workers.values()})
+        for worker in list(self._workers.values()):
+            if worker.has_ended():
+                # Its last words may wait yet.
+                while self._listen(worker):
+                    pass
+                self._on_end(worker, now)
+        for action in plan(self._members(), self._wanted, self._generation, now):
+            self._do(action, now)
+
+    def _members(self) -> list[Member]:
+        return [each.member for each in self._workers.values()]
+
+    def _do(self, action: Action, now: float) -> None:
+        worker = self._workers.get(action.number)
+        if action.verb is Verb.START:
+            self._start(action.number, now)
+        elif action.verb is Verb.GIVE_UP:
+            if action.number == GIVEN_UP:
+                _log.error("Giving up: the workers end as soon as they start")
+            self._stop(action.number)
+        elif action.verb is Verb.END and not self._end.done():
+            self._end.set_result(action.number)
+        elif worker is not None and action.verb is Verb.RETIRE:
+            worker.retire(has_successor=self._wanted.exit_code is None)
+            worker.enter(Phase.RETIRING, now, action.patience)
+        elif worker is not None and action.verb is Verb.KILL:
+            self._kill(worker, now)
+        elif worker is not None and action.verb is Verb.QUESTION:
+            _log.warning("Nothing was heard from %s for %.0f s; it stands here:", worker, now - worker.member.heard)
+            worker.question()
+
+    def _start(self, generation: int, now: float) -> None:
+        self._started += 1
+        try:
+            worker = self._workers[self._started] = Worker(self._started, generation, self._sockets, now)
+        except OSError as error:
+            _log.error("No process for a worker: %s", error)
+            self._generation = replace(self._generation, not_before=now + 1)
+        else:
+            self._loop.add_reader(worker.control.fileno(), self._on_word, worker)
+            self._loop.run_in_executor(None, worker.give, self._post)
+
+    def _kill(self, worker: Worker, now: float) -> None:
+        if worker.member.phase is Phase.STARTING:
+            self._note_failure(worker, f"The {worker} is still starting after {now - worker.member.since:.0f} s", now)
+        else:
+            _log.warning("Killing %s, which does not end", worker)
+        worker.kill()
+        worker.enter(Phase.KILLED, now)
+
+    def _stop(self, code: int) -> None:
+        """Wind the fleet up, and end with `code`."""
+        limit = _limit(self._settings, self._settings.timeout_graceful_shutdown)
+        self._wanted = replace(self._wanted, exit_code=code, retire_limit=limit)
+        self._loop.call_soon(self._act)
+        for sock in self._sockets:
+            # The workers close theirs, too: later clients are refused at once instead of waiting for nobody.
+            sock.close()
+
+    def _let_go(self, worker: Worker) -> None:
+        self._loop.remove_reader(worker.control.fileno())
+        worker.close()
+        self._workers.pop(worker.member.number, None)
+
+    # ── where it comes from ──
+
+    def _install(self) -> None:
+        """Take the signals that exist here; in another thread than the main one there are none."""
+        handlers: dict[str, Callable[[], None]] = {
+            **dict.fromkeys(("SIGINT", "SIGTERM", "SIGBREAK"), self._on_stop), "SIGHUP": self._on_hangup,
+            "SIGTTIN": partial(self._on_scale, 1), "SIGTTOU": partial(self._on_scale, -1), "SIGCHLD": self._act,
+        }  # fmt: skip
+        is_main = threading.current_thread() is threading.main_thread()
+        for name, handler in handlers.items():
+            if is_main and hasattr(signal, name):
+                self._loop.add_signal_handler(getattr(signal, name), handler)
+
+    async def _watch(self, watcher: Watcher) -> None:
+        """Ask for a new generation whenever files have changed and nothing changes any more."""
+        while True:
+            await asyncio.sleep(self._settings.reload_delay)
+            changed = more = await self._loop.run_in_executor(None, watcher.look)
+            while more:
+                await asyncio.sleep(_SETTLING)
+                more = await self._loop.run_in_executor(None, watcher.look)
+                changed = sorted({*changed, *more})
+            if changed and self._wanted.exit_code is None:
+                for path in changed:
+                    forget_bytecode(path)
+                others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+                self._renew(f"{os.path.relpath(changed[0])} changed{others}")
+
+
+def _wanted(settings: Settings, count: int) -> Wanted:
+    start = None if settings.timeout_startup is None else settings.timeout_startup + _MARGIN
+    if settings.reload:
+        # Somebody works on the code: a debugger may hold a worker, and a crash waits for its mending.
+        return Wanted(count, count, _limit(settings, settings.timeout_reload), start, silence_limit=None, most_strikes=None)
+    return Wanted(count, 1, _limit(settings, settings.timeout_graceful_shutdown), start)
+
+
+def _limit(settings: Settings, grace: float | None) -> float | None:
+    """Seconds a worker may retire for before it is killed."""
+    return None if grace is None or settings.timeout_shutdown is None else grace + settings.timeout_shutdown + _MARGIN
+
+
+def _reap_strangers(ours: set[int]) -> None:
+    """As the first process of a container we inherit the orphans of others: leave no zombies."""
+    if os.getpid() != 1 or not hasattr(os, "waitid"):
+        return
+    with suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
+            os.waitpid(found.si_pid, 0)

@@ -1,0 +1,214 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.hangs import bounded
+from support.serving import CHECKOUT, PATIENCE, environment
+from support.shared_sockets import sitecustomize
+
+from penstock.supervisor import handover
+from penstock.supervisor.handover import Handover, take
+
+SHARED_SOCKETS = CHECKOUT / "tests" / "support" / "shared_sockets"
+
+# Instead of a worker: takes what it is given, tells about it on the control line, ends with the lifeline.
+CHILD = """
+import json, os, sys
+from penstock.supervisor.handover import take
+
+post = take(int(sys.argv[1]), int(sys.argv[2]))
+if post is None:
+    os._exit(9)
+about = [[sock.getsockname()[1], sock.getblocking(), sock.get_inheritable()] for sock in post.sockets]
+post.control.setblocking(True)
+post.control.sendall(json.dumps([os.getpid(), about, post.rest]).encode())
+while octets := os.read(post.lifeline, 10):
+    post.control.sendall(octets)
+os._exit(4)
+"""
+
+
+@pytest.fixture(autouse=True)
+def hangs_fail() -> Iterator[None]:
+    with bounded():
+        yield
+
+
+@pytest.fixture(params=["inherited", pytest.param("shared", marks=pytest.mark.skipif(
+    sys.platform != "linux", reason="the stand-in for Windows' shared sockets works on Linux only"))])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """How the sockets reach the child, which is CHILD."""
+    (tmp_path / "child_for_test.py").write_text(CHILD)
+    monkeypatch.setattr(handover, "_MODULE", "child_for_test")
+    paths = [str(tmp_path), environment()["PYTHONPATH"]]
+    if request.param == "shared":
+        paths.insert(0, str(SHARED_SOCKETS))
+        monkeypatch.setattr(handover, "_CAN_SHARE", True)
+        monkeypatch.setattr(socket.socket, "share", sitecustomize.share, raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    return str(request.param)
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[socket.socket]]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    yield sockets
+    for sock in sockets:
+        sock.close()
+
+
+def hear(given: Handover) -> Any:
+    given.control.settimeout(PATIENCE)
+    return json.loads(given.control.recv(65536))
+
+
+def finish(given: Handover) -> int:
+    given.control.close()
+    os.close(given.lifeline)
+    return given.process.wait(PATIENCE)
+
+
+def test_a_child_gets_its_sockets_and_its_task(way: str, listeners: list[socket.socket]) -> None:
+    given = Handover(listeners)
+    pid = given.give({"app": "x" * 200_000})
+    # They do not wait, and no child of the child's has them.
+    expected = [[sock.getsockname()[1], False, False] for sock in listeners]
+    heard = hear_all(given)
+    assert heard == [pid, expected, {"app": "x" * 200_000}]
+    assert pid == given.process.pid
+    assert finish(given) == 4
+
+
+def hear_all(given: Handover) -> Any:
+    given.control.settimeout(PATIENCE)
+    octets = b""
+    while not octets.endswith(b"}]"):
+        octets += given.control.recv(1 << 20)
+    return json.loads(octets)
+
+
+def test_the_child_speaks_first_so_a_launcher_between_does_not_matter(
+    way: str, listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    launcher = tmp_path / "launcher"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    launcher.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(launcher))
+    given = Handover(listeners)
+    pid = given.give({})
+    assert hear(given)[0] == pid != given.process.pid
+    assert finish(given) == 4
+
+
+def test_both_ends_of_the_ties_break_with_the_other_process(way: str, listeners: list[socket.socket]) -> None:
+    given = Handover(listeners)
+    given.give({})
+    hear(given)
+    os.write(given.lifeline, b"?")
+    assert given.control.recv(10) == b"?"
+    given.process.kill()
+    given.process.wait(PATIENCE)
+    # Ours was its only copy: what is left says that it is gone.
+    assert given.control.recv(10) == b""
+    finish(given)
+
+
+def test_a_child_without_a_supervisor_ends(way: str, listeners: list[socket.socket]) -> None:
+    given = Handover(listeners)
+    os.close(given.lifeline)
+    assert given.process.wait(PATIENCE) == 9
+    given.lifeline = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError):
+        given.give({})
+    finish(given)
+
+
+def test_a_child_that_dies_before_it_speaks_is_an_error_for_who_waits_for_it(
+    way: str, listeners: list[socket.socket], tmp_path: Path
+) -> None:
+    (tmp_path / "child_for_test.py").write_text("import sys; sys.exit(5)")
+    given = Handover(listeners)
+    with pytest.raises(ValueError):
+        given.give({})
+    assert finish(given) == 5
+
+
+def test_a_process_that_cannot_be_had_leaves_nothing_open(
+    way: str, listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc") else 0
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    for _ in range(3):
+        with pytest.raises(OSError):
+            Handover(listeners)
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_inherited_numbers_hold_though_the_supervisor_closes_its_sockets_meanwhile(
+    listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if handover._CAN_SHARE:
+        pytest.skip("nothing is inherited here")
+    (tmp_path / "child_for_test.py").write_text(CHILD)
+    monkeypatch.setattr(handover, "_MODULE", "child_for_test")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]]))
+    ports = [sock.getsockname()[1] for sock in listeners]
+    given = Handover(listeners)
+    for sock in listeners:
+        sock.close()
+    given.give({})
+    assert [each[0] for each in hear(given)[1]] == ports
+    finish(given)
+
+
+def test_options_of_the_interpreter_hold_for_the_child(monkeypatch: pytest.MonkeyPatch, listeners: list[socket.socket]) -> None:
+    commands: list[list[str]] = []
+
+    def popen(command: list[str], **more: Any) -> Any:
+        commands.append(command)
+        raise OSError("no")
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(OSError):
+        Handover(listeners)
+    monkeypatch.chdir(CHECKOUT / "server")
+    with pytest.raises(OSError):
+        Handover(listeners)
+    expected: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as the code has it
+    module = ["-m", "penstock.supervisor.child"]
+    # The current folder is not searched, except where penstock itself is found there.
+    assert commands[0][1:-2] == [*expected, "-P", *module] and commands[1][1:-2] == [*expected, *module]
+
+
+def test_nothing_to_take_is_none() -> None:
+    ear, theirs = os.pipe()
+    heard, voice = os.pipe()
+    os.close(theirs)
+    assert take(ear, voice) is None
+    assert os.read(heard, 100) == b"%d\n" % os.getpid()
+    os.close(heard)
+    os.close(ear)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stand-in works on Linux only")
+def test_the_stand_in_for_shared_sockets_is_as_strict_as_windows() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        mine = sitecustomize.share(sock, os.getpid())
+        with sitecustomize.fromshare(mine) as copy:
+            assert copy.getsockname() == sock.getsockname() and len(mine) == 372
+        with pytest.raises(OSError) as caught:
+            sitecustomize.fromshare(mine)
+        assert caught.value.errno == sitecustomize.INVALID
+        with pytest.raises(OSError) as caught:
+            sitecustomize.fromshare(sitecustomize.share(sock, 1))
+        assert caught.value.errno == sitecustomize.NOT_A_SOCKET
+    assert threading.active_count() < 50

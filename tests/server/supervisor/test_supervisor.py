@@ -1,0 +1,472 @@
+"""The supervisor with workers that are no processes: what it makes of what happens. Real ones are in tests/whole."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from penstock_reactor import new_event_loop
+from support.clock import Clock
+from support.hangs import bounded
+
+from penstock.settings import Settings
+from penstock.supervisor import fleet, supervisor
+from penstock.supervisor.control import Control
+from penstock.supervisor.fleet import Phase
+from penstock.supervisor.supervisor import Supervisor, supervise
+from penstock.supervisor.worker import Worker
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="it has other signals")
+
+
+class FakeWorker(Worker):
+    """A worker without a process: the test speaks for it and ends it."""
+
+    made: list["FakeWorker"] = []
+    refused = 0
+
+    def __init__(self, number: int, generation: int, sockets: Any, now: float) -> None:
+        if FakeWorker.refused:
+            FakeWorker.refused -= 1
+            raise OSError("no more processes")
+        self.member = fleet.Member(number, generation, now)
+        near, far = socket.socketpair()
+        self.control, self.far = Control(near), Control(far)
+        self.pid = 10_000_000 + number
+        self.process = self  # type: ignore[assignment]  # as far as anybody looks
+        self.was_ready = self.is_gone = self.is_killed = False
+        self.code: int | None = None
+        self.heard: list[str] = []
+        FakeWorker.made.append(self)
+
+    def give(self, rest: dict[str, Any]) -> None:
+        self.rest = rest
+
+    def question(self) -> None:
+        self.heard.append("question")
+        self.member = replace(self.member, is_questioned=True)
+
+    def retire(self, *, has_successor: bool) -> None:
+        self.heard.append("drain" if has_successor else "stop")
+
+    def kill(self) -> None:
+        self.is_killed = True
+        self.end(-9)
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def wait(self) -> None:
+        pass
+
+    def describe_end(self) -> str:
+        return f"code {self.code}"
+
+    def close(self) -> None:
+        self.control.close()
+        self.far.close()
+
+    # what it does
+
+    def end(self, code: int = 0) -> None:
+        if self.code is None:
+            self.code = code
+            self.far.close()
+
+
+class Bench:
+    """A supervisor on a loop whose clock the test moves."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, listener: socket.socket) -> None:
+        self.loop, self.clock, self.listener = loop, clock, listener
+        self.supervisor: Any = None
+        self.running: asyncio.Task[int] | None = None
+
+    async def start(self, count: int = 1, **options: Any) -> list[FakeWorker]:
+        self.supervisor = Supervisor("main:app", Settings(**options), count, [self.listener])
+        self.running = self.loop.create_task(self.supervisor.run())
+        await self.turns()
+        return list(FakeWorker.made)
+
+    async def turns(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def say(self, worker: FakeWorker, word: str, **more: Any) -> None:
+        worker.far.say(word, **more)
+        await self.turns()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, a second at a time."""
+        while seconds > 0:
+            self.clock.advance(min(1.0, seconds))
+            seconds -= 1.0
+            self.supervisor._act()
+            await self.turns()
+
+    async def end(self, worker: FakeWorker, code: int = 0) -> None:
+        worker.end(code)
+        await self.turns()
+        self.supervisor._act()
+        await self.turns()
+
+    def phases(self) -> list[tuple[int, Phase]]:
+        return [(each.member.number, each.member.phase) for each in self.supervisor._workers.values()]
+
+
+Scene = Callable[[Bench], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Scene], None]]:
+    """Plays a scene on a bench of its own."""
+    monkeypatch.setattr(supervisor, "Worker", FakeWorker)
+    monkeypatch.setattr(FakeWorker, "made", [])
+    monkeypatch.setattr(FakeWorker, "refused", 0)
+    loop = new_event_loop()
+    clock = Clock()
+    monkeypatch.setattr(loop, "time", clock)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def play(scene: Scene) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            bench = Bench(loop, clock, listener)
+            try:
+                loop.run_until_complete(scene(bench))
+            finally:
+                bench.supervisor.close()
+                if bench.running is not None:
+                    bench.running.cancel()
+            assert bench.supervisor._workers == {}
+
+    with bounded():
+        yield play
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+    loop.close()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+Play = Callable[[Scene], None]
+
+
+def test_it_starts_as_many_as_are_wanted_and_says_where_they_serve(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def scene(bench: Bench) -> None:
+        one, two = await bench.start(2)
+        assert one.rest["app"] == "main:app" and one.rest["path"] == sys.path
+        await bench.say(one, "ready")
+        assert "running on" not in caplog.text
+        await bench.say(two, "ready")
+        assert caplog.text.count("running on http://127.0.0.1:") == 1
+        assert bench.phases() == [(1, Phase.READY), (2, Phase.READY)]
+
+    play(scene)
+
+
+def test_a_first_start_that_fails_is_said_once_and_ends_with_3(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        one, two, three = await bench.start(3)
+        one.far.say("failed", message="it is broken")
+        await bench.say(two, "failed", message="it is broken")
+        assert three.heard == ["stop"]
+        for worker in (one, two, three):
+            await bench.end(worker, 3)
+        assert bench.running is not None and await bench.running == 3
+        assert caplog.text.count("it is broken") == 1 and "serves on" not in caplog.text
+
+    play(scene)
+
+
+def test_the_last_words_of_a_process_count_though_it_has_ended(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        one.far.say("failed", message="last words")
+        one.end(3)
+        bench.supervisor._act()
+        await bench.turns()
+        assert bench.running is not None and await bench.running == 3
+        assert "last words" in caplog.text and "ended before" not in caplog.text
+
+    play(scene)
+
+
+def test_a_reload_retires_the_old_one_when_the_new_one_is_ready(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
+        bench.supervisor._renew("main.py changed")
+        await bench.turns()
+        two = FakeWorker.made[1]
+        assert (two.member.generation, one.heard) == (2, [])
+        await bench.say(two, "ready")
+        assert one.heard == ["drain"] and two.heard == []
+        await bench.end(one)
+        assert bench.phases() == [(2, Phase.READY)]
+
+    play(scene)
+
+
+def test_a_new_generation_that_fails_says_what_goes_on(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
+        for number, fails in enumerate(("said", "died"), 1):
+            bench.supervisor._renew("main.py changed")
+            await bench.turns()
+            new = FakeWorker.made[number]
+            if fails == "said":
+                await bench.say(new, "failed", message="broken")
+            await bench.end(new, 3)
+            assert "The code from before serves on. Save again" in caplog.text
+            assert ("broken" if fails == "said" else "ended before it was ready: code 3") in caplog.text
+            caplog.clear()
+            await bench.pass_time(10)
+            assert len(FakeWorker.made) == number + 1 and one.heard == []
+
+    play(scene)
+
+
+def test_what_a_stale_start_says_is_of_no_interest(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
+        for _ in range(2):
+            bench.supervisor._renew("main.py changed")
+            await bench.turns()
+        _, stale, new = FakeWorker.made
+        assert stale.heard == ["drain"] and stale.member.phase is Phase.RETIRING
+        await bench.say(stale, "failed", message="stale news")
+        await bench.say(stale, "ready")
+        assert "stale news" not in caplog.text and stale.member.phase is Phase.RETIRING
+        await bench.say(new, "ready")
+        assert one.heard == ["drain"]
+
+    play(scene)
+
+
+def test_one_that_dies_is_replaced_at_once_and_then_more_and_more_slowly(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        await bench.end(one, -9)
+        assert "died: code -9. Another takes its place." in caplog.text
+        two = FakeWorker.made[1]
+        await bench.say(two, "ready")
+        await bench.end(two, -9)
+        assert len(FakeWorker.made) == 2
+        await bench.pass_time(1.5)
+        assert len(FakeWorker.made) == 3
+
+    play(scene)
+
+
+def test_a_crash_loop_is_given_up_with_1(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        workers = await bench.start()
+        await bench.say(workers[0], "ready")
+        for _ in range(11):
+            await bench.end(FakeWorker.made[-1], 1)
+            await bench.pass_time(31)
+        assert bench.running is not None and await bench.running == 1
+        assert "Giving up" in caplog.text
+
+    play(scene)
+
+
+@pytest.mark.parametrize("octets", [b"nonsense\n", b'{"word": "beat"}\nmore nonsense\n', b""])
+def test_a_worker_that_talks_nonsense_or_breaks_its_line_is_replaced(octets: bytes, play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        if octets:
+            one.far._socket.sendall(octets)
+        else:
+            one.far.close()
+        await bench.turns()
+        assert not one.is_killed
+        bench.clock.advance(1.1)
+        await bench.turns()
+        assert one.is_killed
+        bench.supervisor._act()
+        assert len(FakeWorker.made) == 2
+
+    play(scene)
+
+
+def test_a_silent_one_is_asked_and_at_last_replaced(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        await bench.pass_time(8)
+        assert one.heard == ["question"] and "Nothing was heard from worker 1" in caplog.text
+        await bench.pass_time(60)
+        await bench.say(FakeWorker.made[1], "ready")
+        assert one.heard == ["question", "drain"]
+        await bench.pass_time(30)
+        assert one.is_killed and "which does not end" in caplog.text
+
+    play(scene)
+
+
+def test_one_that_leaves_by_itself_has_a_successor_at_once(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        await bench.say(one, "leaving")
+        assert bench.phases() == [(1, Phase.RETIRING), (2, Phase.STARTING)]
+
+    play(scene)
+
+
+def test_a_start_that_hangs_is_ended(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(timeout_startup=5)
+        await bench.pass_time(11)
+        assert one.is_killed and "is still starting after" in caplog.text
+        await bench.turns()
+        assert bench.running is not None and await bench.running == 3
+
+    play(scene)
+
+
+def test_when_the_system_has_no_process_it_tries_again(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        FakeWorker.refused = 1
+        assert await bench.start() == []
+        assert "No process for a worker: no more processes" in caplog.text
+        await bench.pass_time(1.5)
+        assert len(FakeWorker.made) == 1
+
+    play(scene)
+
+
+def test_signals_stop_restart_and_scale(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        workers = await bench.start()
+        await bench.say(workers[0], "ready")
+        for number, made in ((signal.SIGTTIN, 2), (signal.SIGTTOU, 2), (signal.SIGHUP, 3)):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0)
+            await bench.turns()
+            assert len(FakeWorker.made) == made
+        assert FakeWorker.made[1].heard == ["drain"]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await bench.turns()
+        assert workers[0].heard == ["stop"] and bench.listener.fileno() == -1
+        os.kill(os.getpid(), signal.SIGTERM)
+        await bench.turns()
+        assert bench.running is not None and await bench.running == 1
+
+    play(scene)
+
+
+def test_there_is_always_one_worker_wanted(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        workers = await bench.start()
+        await bench.say(workers[0], "ready")
+        bench.supervisor._on_scale(-1)
+        assert workers[0].heard == []
+
+    play(scene)
+
+
+def test_a_terminal_that_goes_away_ends_it(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(bench: Bench) -> None:
+        monkeypatch.setattr(os, "isatty", lambda number: True)
+        workers = await bench.start()
+        await bench.say(workers[0], "ready")
+        bench.supervisor._on_hangup()
+        assert len(FakeWorker.made) == 2
+        monkeypatch.setattr(os, "isatty", lambda number: False)
+        bench.supervisor._on_hangup()
+        await bench.turns()
+        assert workers[0].heard == ["stop"]
+
+    play(scene)
+
+
+def test_a_save_is_seen_and_named(play: Play, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    elsewhere = tmp_path / "elsewhere" / "lib.py"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("1")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.py").write_text("1")
+
+    async def changed(bench: Bench, made: int) -> None:
+        while len(FakeWorker.made) < made:
+            bench.clock.advance(0.1)
+            await asyncio.sleep(0)
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True, reload_dirs=(str(tmp_path / "src"),))
+        await bench.say(one, "files", paths=[str(elsewhere)])
+        await bench.say(one, "ready")
+        (tmp_path / "src" / "main.py").write_text("22")
+        (tmp_path / "src" / "new.py").write_text("22")
+        await changed(bench, 2)
+        assert f"{os.path.relpath(tmp_path / 'src' / 'main.py')} changed" in caplog.text
+        await bench.say(FakeWorker.made[1], "ready")
+        elsewhere.write_text("22")
+        await changed(bench, 3)
+        assert f"{os.path.relpath(elsewhere)} changed: starting anew" in caplog.text
+
+    play(scene)
+
+
+def test_as_the_first_process_it_buries_strangers_and_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+
+    own = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    stranger = os.posix_spawn(sys.executable, [sys.executable, "-c", "pass"], os.environ)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with bounded():
+        # Until it has ended, this waits; it is not taken away.
+        os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, stranger, os.WEXITED | os.WNOWAIT)
+    supervisor._reap_strangers({own.pid})
+    assert own.wait() == 3
+    supervisor._reap_strangers(set())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(stranger, os.WNOHANG)
+
+
+@pytest.mark.parametrize("options, told", [
+    ({"reload_dirs": ("no-such-folder",)}, "there is no such folder (--reload-dir)"),
+    ({"host": "no-such-host.invalid"}, "the host name"),
+])
+def test_what_cannot_be_had_is_one_message_and_1(
+    options: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.log.configure", lambda settings: None)
+    loop = new_event_loop()
+    assert loop.run_until_complete(supervise("main:app", Settings(port=0, reload=True, **options), 1)) == 1
+    loop.close()
+    assert told in caplog.text and len(caplog.records) == 1
+
+
+def test_supervise_leaves_nothing_open(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.log.configure", lambda settings: None)
+    loop = new_event_loop()
+
+    async def ends() -> int:
+        running = asyncio.ensure_future(supervise("main:app", Settings(port=0), 1))
+        while not FakeWorker.made:
+            await asyncio.sleep(0)
+        FakeWorker.made[0].end(3)
+        return await running
+
+    assert loop.run_until_complete(ends()) == 3
+    loop.close()
+    FakeWorker.made[0].close()
