@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, NoReturn
 
-    from .settings import Option, Settings
+    from .options import Option
+    from .settings import Settings
 
 _WIDEST = 100
 
@@ -97,7 +98,7 @@ def _parse(words: list[str]) -> "tuple[str, Settings] | None":
 
 def _refuse_unknown(words: list[str], known: "Sequence[Option]") -> None:
     """Refuse an option that does not exist, before argparse takes its value for the application."""
-    from .settings import did_you_mean
+    from .options import did_you_mean
 
     flags = ["-h", "--help", "--version", *(flag for option in known for flag in _flags(option))]
     for word in words:

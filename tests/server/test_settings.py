@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from penstock.settings import Settings, did_you_mean, from_options, options
+from penstock.settings import Settings, from_options, options
 
 
 def option(name: str) -> Any:
@@ -58,25 +58,6 @@ def test_the_edges_of_what_is_allowed_are_allowed(name: str, value: Any) -> None
     assert getattr(Settings(**{name: value}), name) == value
 
 
-@pytest.mark.parametrize("name, text, value", [
-    ("port", "0", 0), ("host", "::1", "::1"), ("timeout_head", "2.5", 2.5), ("limit_body", "none", None),
-    ("timeout_startup", "None", None), ("app_dir", "none", "none"), ("log_level", "debug", "debug"),
-])
-def test_text_is_read_as_the_kind_of_its_option(name: str, text: str, value: Any) -> None:
-    assert option(name).parse(text) == value
-
-
-@pytest.mark.parametrize("name, text, message", [
-    ("port", "http", "--port must be a whole number from 0 to 65535, not 'http'"),
-    ("port", "none", "--port must be a whole number from 0 to 65535, not 'none'"),
-    ("timeout_head", "-1", "--timeout-head must be a number of at least 0.001, not -1.0"),
-])
-def test_text_that_cannot_be_read_is_refused_under_the_name_it_has_there(name: str, text: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        option(name).parse(text)
-    assert str(caught.value) == message
-
-
 def test_keywords_become_settings() -> None:
     assert from_options({"port": 1, "access_log": False}) == Settings(port=1, access_log=False)
 
@@ -91,8 +72,3 @@ def test_an_unknown_keyword_is_named_with_the_nearest() -> None:
         from_options({"prot": 1})
     with pytest.raises(TypeError, match=r"no option 'zzzzz'$"):
         from_options({"zzzzz": 1})
-
-
-def test_the_beginning_of_a_word_is_near_enough() -> None:
-    assert did_you_mean("--p", ["--host", "--port"]) == "; did you mean --port?"
-    assert did_you_mean("--q", ["--host", "--port"]) == ""
