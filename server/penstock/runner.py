@@ -22,6 +22,7 @@ from penstock_reactor import new_event_loop
 
 from . import log
 from .asgi.application import ApplicationError, load
+from .asgi.interface import adapt
 from .asgi.lifespan import LifespanFailed
 from .listener import ListenError, bind, url_of
 from .server import Server
@@ -130,9 +131,9 @@ async def _run(app: Any, settings: Settings) -> int:
 
 def _load(app: Any, settings: Settings) -> Any:
     if not isinstance(app, str):
-        return app
+        return adapt(app, settings.interface)
     try:
-        return load(app, app_dir=settings.app_dir, factory=settings.factory)
+        return load(app, app_dir=settings.app_dir, factory=settings.factory, interface=settings.interface)
     except ApplicationError as error:
         raise CannotStart(str(error), NOT_STARTED) from None
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from .options import Option, did_you_mean, doc, option_of
 
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 LIFESPAN_MODES = ("auto", "on", "off")
+INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 
 
 _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
@@ -42,6 +43,9 @@ class Settings:
     factory: bool = field(default=False, metadata=doc(
         "Call what is named, with no arguments, and serve what it returns.",
         group=_APP))
+    interface: str = field(default="auto", metadata=doc(
+        "How the application is called; auto sees it by its parameters.",
+        group=_APP, metavar="KIND", choices=INTERFACES))
     lifespan: str = field(default="auto", metadata=doc(
         "Whether the application is told of start and stop; auto carries on when it does not know how.",
         group=_APP, metavar="MODE", choices=LIFESPAN_MODES))

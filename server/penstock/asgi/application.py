@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NoReturn
 
+from .interface import ASGI, adapt, interface_of, takes
 from .stack import user_traceback
 
 DEFAULT_ATTRIBUTE = "app"
@@ -25,8 +26,8 @@ class ApplicationError(Exception):
     """The application cannot be loaded; the text is what the user is to read."""
 
 
-def load(spec: str, *, app_dir: str | None, factory: bool) -> Any:
-    """Import what `spec` names and return the application.
+def load(spec: str, *, app_dir: str | None, factory: bool, interface: str = "auto") -> Any:
+    """Import what `spec` names and return the application, as ASGI 3.
 
     `app_dir` goes to the front of the import path; empty is the current folder, None leaves the path as
     it is. With `factory`, what is named is called and the result is the application.
@@ -38,8 +39,8 @@ def load(spec: str, *, app_dir: str | None, factory: bool) -> Any:
     found = _find_attribute(module, attribute or DEFAULT_ATTRIBUTE, spec)
     if factory:
         found = _call_factory(found, spec)
-    _check_application(found, f"What the factory {spec} returned" if factory else spec, factory)
-    return found
+    _check_application(found, f"What the factory {spec} returned" if factory else spec, factory, interface)
+    return adapt(found, interface)
 
 
 def _check_spec(spec: str, module_name: str) -> None:
@@ -185,7 +186,7 @@ def _describe_folder(module: ModuleType, name: str) -> str:
 def _call_factory(factory: Any, spec: str) -> Any:
     if not callable(factory):
         _fail(f"{spec} is {_a(factory)}; with --factory it must be a function that returns the application")
-    if not _takes(factory, 0):
+    if not takes(factory, 0):
         _fail(f"{spec} needs arguments; a factory has none. If it is the application itself, leave out --factory")
     try:
         made = factory()
@@ -199,19 +200,18 @@ def _call_factory(factory: Any, spec: str) -> Any:
     return made
 
 
-def _check_application(found: Any, title: str, factory: bool) -> None:
+def _check_application(found: Any, title: str, factory: bool, interface: str) -> None:
     if not callable(found):
-        _fail(f"{title} is {_a(found)}, which cannot be called with (scope, receive, send) as ASGI asks")
-    if _takes(found, 3):
+        _fail(f"{title} is {_a(found)}, which cannot be called with {ASGI}")
+    kind = interface_of(found) if interface == "auto" else interface
+    if kind == "wsgi":
+        _fail(f"{title} cannot be called with {ASGI}; it looks like a WSGI application, which is not served yet")
+    if kind is not None:
         return
     if not factory and _looks_like_factory(found):
         _fail(f"{title} has no parameters, so it looks like a factory of an application; serve it with --factory")
-    hint = ""
-    if isinstance(found, type):
-        hint = "; it is a class, and an instance of it is needed"
-    elif _takes(found, 2):
-        hint = "; it looks like a WSGI application"
-    _fail(f"{title} cannot be called with (scope, receive, send) as ASGI asks{hint}")
+    hint = "; it is a class, and an instance of it is needed" if isinstance(found, type) else ""
+    _fail(f"{title} cannot be called with {ASGI}{hint}")
 
 
 def _looks_like_application(value: Any, module: ModuleType) -> bool:
@@ -220,30 +220,17 @@ def _looks_like_application(value: Any, module: ModuleType) -> bool:
         return False
     call: Callable[..., Any] = value if inspect.isroutine(value) else type(value).__call__
     is_foreign = inspect.isroutine(value) and not _is_from(module, value)
-    return inspect.iscoroutinefunction(call) and _takes(value, 3) and not is_foreign
+    return inspect.iscoroutinefunction(call) and takes(value, 3) and not is_foreign
 
 
 def _looks_like_factory(value: Any) -> bool:
     if not inspect.isfunction(value) or inspect.iscoroutinefunction(value):
         return False
-    return _takes(value, 0) and not _takes(value, 3)
+    return takes(value, 0) and not takes(value, 3)
 
 
 def _is_from(module: ModuleType, value: Any) -> bool:
     return getattr(value, "__module__", None) == module.__name__
-
-
-def _takes(value: Any, count: int) -> bool:
-    """Whether `value` can be called with `count` arguments; True when that cannot be known."""
-    try:
-        signature = inspect.signature(value, follow_wrapped=False)
-    except (TypeError, ValueError):
-        return True
-    try:
-        signature.bind(*[None] * count)
-    except TypeError:
-        return False
-    return True
 
 
 def _nearest(name: str, names: Iterable[str]) -> list[str]:

@@ -28,6 +28,7 @@ def leave(): raise SystemExit(4)
 async def create_later(): return app
 
 def wsgi(environ, start_response): pass
+def four(one, two, three, four): pass
 class Legacy:
     def __init__(self, scope): pass
 
@@ -240,7 +241,7 @@ def test_an_empty_folder_is_called_a_folder_too(tmp_path: Path) -> None:
     ("create_app", "has no parameters, so it looks like a factory of an application; serve it with --factory"),
     ("wsgi", "as ASGI asks; it looks like a WSGI application"),
     ("Site", "as ASGI asks; it is a class, and an instance of it is needed"),
-    ("create_from", "cannot be called with (scope, receive, send) as ASGI asks"),
+    ("four", "cannot be called with (scope, receive, send) as ASGI asks"),
 ])
 def test_what_cannot_be_called_as_an_application_is_refused(name: str, told: str, tmp_path: Path) -> None:
     assert told in failure(f"apps:{name}", tmp_path)
