@@ -33,8 +33,8 @@ ARROWS = {
     "listener": {"settings"},
     "server": {"asgi", "connection", "log", "tls", "listener", "settings"},
     # It loads the application, binds the sockets and tells each failure apart: exit codes are made of them.
-    "runner": {"server", "asgi", "listener", "log", "penstock_reactor", "settings"},
-    "supervisor": {"listener", "log", "settings"},
+    "runner": {"server", "asgi", "listener", "log", "tls", "penstock_reactor", "settings"},
+    "supervisor": {"listener", "log", "tls", "settings"},
     "supervisor.child": {"runner", "log", "settings"},
     "cli": EVERYTHING,
     # The bundled example is an application like anyone's: it asks for the version and no more.

@@ -42,10 +42,11 @@ def bind(settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-def url_of(sock: socket.socket) -> str:
+def url_of(sock: socket.socket, settings: Settings) -> str:
     """How a person reaches it: http://127.0.0.1:8000."""
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if settings.ssl_certfile else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -27,6 +28,7 @@ from .asgi.lifespan import LifespanFailed
 from .listener import ListenError, bind, url_of
 from .server import Server
 from .settings import Settings
+from .tls import TlsError, context_of
 
 ENDED, FORCED, NOT_BOUND, NOT_STARTED = 0, 1, 1, 3
 """Exit codes."""
@@ -93,10 +95,11 @@ async def serve(
     """
     sockets: list[socket.socket] = []
     try:
+        tls = context_of(settings)
         app = _load(app, settings)
         sockets = open_sockets()
         stopping.install()
-        server = Server(app, settings, sockets)
+        server = Server(app, settings, sockets, tls)
         if not await stopping.or_until_asked(server.start()):
             _log.info("Stopped before the application had started")
             return ENDED
@@ -111,7 +114,7 @@ async def serve(
             return FORCED
     except LifespanFailed as error:
         raise CannotStart(str(error), NOT_STARTED) from None
-    except ListenError as error:
+    except (ListenError, TlsError) as error:
         raise CannotStart(str(error), NOT_BOUND) from None
     finally:
         stopping.close()
@@ -122,7 +125,7 @@ async def serve(
 
 async def _run(app: Any, settings: Settings) -> int:
     try:
-        return await serve(app, settings, lambda: bind(settings), Stopping(_SIGNALS), _announce)
+        return await serve(app, settings, lambda: bind(settings), Stopping(_SIGNALS), partial(_announce, settings))
     except CannotStart as error:
         message, code = error.args
         _log.error("%s", message)
@@ -140,9 +143,9 @@ def _load(app: Any, settings: Settings) -> Any:
         raise CannotStart("Interrupted while the application was being imported", FORCED) from None
 
 
-def _announce(sockets: list[socket.socket]) -> None:
+def _announce(settings: Settings, sockets: list[socket.socket]) -> None:
     for sock in sockets:
-        _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock))
+        _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock, settings))
 
 
 class Stopping:

@@ -11,6 +11,7 @@ and reads no configuration but its settings.
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from enum import Enum
 
@@ -48,11 +49,14 @@ class Phase(Enum):
 class Server:
     """Serves `app` on sockets that are bound and listening."""
 
-    def __init__(self, app: Application, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, app: Application, settings: Settings, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None
+    ) -> None:
         self.phase = Phase.STARTING
         self._app = app
         self._settings = settings
         self._sockets = sockets
+        self._tls = tls
         self._lifespan = Lifespan(app, settings.lifespan, _log, settings.timeout_startup, settings.timeout_shutdown)
         self._service: Service | None = None
         self._acceptors: list[Acceptor] = []
@@ -67,6 +71,7 @@ class Server:
             loop,
             server_of(self._app, settings.root_path, self._lifespan.state),
             on_answered=_access_hook(access_logger(settings)),
+            tls=self._tls,
         )
         self._acceptors = [Acceptor(self._service, sock) for sock in self._sockets]
         for acceptor in self._acceptors:

@@ -17,6 +17,7 @@ INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 
 _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
 _PROCESSES = "Processes and reload"
+_TLS = "TLS (https)"
 _TIMEOUTS, _LIMITS = "Timeouts, in seconds", "Limits"
 
 # The shortest time limit: zero would mean "at once" to one reader and "never" to another.
@@ -53,6 +54,28 @@ class Settings:
         "Path prefix under which a proxy publishes the application, such as /api.",
         group=_APP, metavar="PATH", prefix="/"))
 
+    ssl_certfile: tuple[str, ...] = field(default=(), metadata=doc(
+        "Certificate chain (PEM); with it https is spoken. Again for another host name (SNI).",
+        group=_TLS, metavar="FILE"))
+    ssl_keyfile: tuple[str, ...] = field(default=(), metadata=doc(
+        "Private key (PEM) of each certificate, in the same order; left out, it is in the certificate's file.",
+        group=_TLS, metavar="FILE"))
+    ssl_keyfile_password: str | None = field(default=None, metadata=doc(
+        "Password of the private keys. Better in $PENSTOCK_SSL_KEYFILE_PASSWORD, which nobody can list.",
+        group=_TLS, metavar="TEXT"))
+    ssl_version: int = field(default=17, metadata=doc(
+        "Protocol as Python's ssl module numbers it; 17 is every version that is safe.",
+        group=_TLS, metavar="N", minimum=0))
+    ssl_cert_reqs: int = field(default=0, metadata=doc(
+        "Whether clients show a certificate: 0 no, 1 if they like, 2 they must.",
+        group=_TLS, metavar="N", minimum=0, maximum=2))
+    ssl_ca_certs: str | None = field(default=None, metadata=doc(
+        "Certificates (PEM) of those who may sign the clients' certificates.",
+        group=_TLS, metavar="FILE"))
+    ssl_ciphers: str | None = field(default=None, metadata=doc(
+        "Ciphers for TLS 1.2, as OpenSSL writes them; none is its choice.",
+        group=_TLS, metavar="LIST"))
+
     workers: int | None = field(default=None, metadata=doc(
         "Processes that serve; none is what $WEB_CONCURRENCY says, or 1.",
         group=_PROCESSES, metavar="N", minimum=1))
@@ -87,6 +110,9 @@ class Settings:
     timeout_keep_alive: float = field(default=5.0, metadata=doc(
         "Idle time between two requests on one connection.",
         group=_TIMEOUTS, metavar="SECONDS", minimum=0))
+    timeout_handshake: float = field(default=10.0, metadata=doc(
+        "Time in which a TLS handshake must be done.",
+        group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))
     timeout_first_byte: float = field(default=10.0, metadata=doc(
         "Wait for the first byte on a new connection.",
         group=_TIMEOUTS, metavar="SECONDS", minimum=_SHORTEST))

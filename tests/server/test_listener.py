@@ -95,13 +95,13 @@ def test_localhost_is_reached_by_both_families(bound: Any) -> None:
 
 def test_a_socket_is_named_as_a_person_reaches_it(bound: Any) -> None:
     (sock,) = bound()
-    assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
+    assert url_of(sock, Settings()) == f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
 @needs_ipv6
 def test_an_ipv6_address_stands_in_brackets(bound: Any) -> None:
     (sock,) = bound(host="::1")
-    assert url_of(sock) == f"http://[::1]:{sock.getsockname()[1]}"
+    assert url_of(sock, Settings()) == f"http://[::1]:{sock.getsockname()[1]}"
 
 
 def test_a_port_in_use_is_named_and_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:

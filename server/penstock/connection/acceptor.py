@@ -12,6 +12,7 @@ from typing import cast
 
 from ..codec.errors import ProtocolError
 from .http import HttpConnection
+from .https import HttpsConnection
 from .service import Address, Service
 
 BATCH = 64
@@ -45,6 +46,7 @@ class Acceptor:
     def __init__(self, service: Service, sock: socket.socket) -> None:
         self._service = service
         self._socket = sock
+        self._kind = HttpConnection if service.tls is None else HttpsConnection
         self._is_started = False
         self._left_at = 0.0
         self._next_warning = 0.0
@@ -114,7 +116,7 @@ class Acceptor:
         if sys.platform == "win32" and self._is_tcp:
             # Elsewhere inherited from the listening socket.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return HttpConnection(self._service, sock, client, self._server or sock.getsockname()[:2])
+        return self._kind(self._service, sock, client, self._server or sock.getsockname()[:2])
 
     def _admit(self, connection: HttpConnection) -> None:
         """Open a connection, unless a limit is reached."""

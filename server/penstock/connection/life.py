@@ -27,7 +27,7 @@ _CLAUSE_408 = "RFC 9110 15.5.9"
 _log = logging.getLogger("penstock.error")
 
 # Looking a member up in its class costs a microsecond's tenth each time.
-_IDLE, _HEAD, _RUNNING, _SKIPPING, _FLUSHING, _LINGERING, _CLOSED = State
+_, _IDLE, _HEAD, _RUNNING, _SKIPPING, _FLUSHING, _LINGERING, _CLOSED = State
 
 
 class Connection:
@@ -40,7 +40,7 @@ class Connection:
 
     def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
         self.service = service
-        self.channel = Channel(sock, service.loop, self._on_readable, self._on_drained, service.settings.timeout_write)
+        self.channel = self.make_channel(sock)
         self.codec = Http1Codec(service.limits)
         self.state = _IDLE
         self.deadline = NEVER
@@ -54,6 +54,11 @@ class Connection:
         self.scheme = "http"
         self.has_ended = False
         """The client has sent its end (FIN): no more will come, what came is still answered."""
+
+    def make_channel(self, sock: socket.socket) -> Channel:
+        """What its octets travel on."""
+        service = self.service
+        return Channel(sock, service.loop, self._on_readable, self._on_drained, service.settings.timeout_write)
 
     def __str__(self) -> str:
         return f"{self.client[0]}:{self.client[1]}" if self.client is not None else "a local client"

@@ -6,6 +6,7 @@ those that have passed. The sweep also renews the Date line. Without connections
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
@@ -42,6 +43,7 @@ class Service:
         serve: Serve,
         *,
         on_answered: Callable[[Exchange], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.settings = settings
         self.loop = loop
@@ -51,6 +53,8 @@ class Service:
         """Makes the coroutine that answers an exchange."""
         self.on_answered = on_answered
         """Called at the end of each response, whole or cut, when somebody wants to know (the access log)."""
+        self.tls = tls
+        """What connections are encrypted by; None: they are not."""
         self.refusals = Refusals()
         self.context = copy_context()
         """What each request starts from, so that nothing leaks from one into the next."""

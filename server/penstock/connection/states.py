@@ -1,13 +1,14 @@
 """The states of a connection, and every move between them that there is.
 
-    state      what it waits for                      limit
-    IDLE       the first octet of a request           first byte, keep-alive
-    HEAD       the rest of a request's head           head
-    RUNNING    the app, the body, the client taking   body, minimum body rate, write
-    SKIPPING   the rest of a body nobody read         keep-alive
-    FLUSHING   the client taking the last answer      write
-    LINGERING  the client's end (FIN), discarding     linger
-    CLOSED     nothing
+    state        what it waits for                      limit
+    HANDSHAKING  the TLS handshake                      handshake
+    IDLE         the first octet of a request           first byte, keep-alive
+    HEAD         the rest of a request's head           head
+    RUNNING      the app, the body, the client taking   body, minimum body rate, write
+    SKIPPING     the rest of a body nobody read         keep-alive
+    FLUSHING     the client taking the last answer      write
+    LINGERING    the client's end (FIN), discarding     linger
+    CLOSED       nothing
 
 The table is what the diagram in docs/http.md is drawn from. Looking moves up would cost each request half a
 microsecond, so the connection does not: the tests watch it, and a move that is not here fails them.
@@ -19,6 +20,7 @@ from enum import Enum
 class State(Enum):
     """What a connection waits for."""
 
+    HANDSHAKING = "shaking hands"
     IDLE = "idle"
     HEAD = "reading head"
     RUNNING = "running"
@@ -36,6 +38,7 @@ _LAST_ANSWER = {
 }
 
 MOVES: dict[State, dict[State, str]] = {
+    State.HANDSHAKING: {State.IDLE: "TLS is agreed on", **_END},
     State.IDLE: {State.HEAD: "some of a head", State.RUNNING: "a head", **_LAST_ANSWER, **_END},
     State.HEAD: {State.RUNNING: "the rest of the head", **_LAST_ANSWER, **_END},
     State.RUNNING: {State.IDLE: "the answer", State.SKIPPING: "the answer, before the body's end", **_LAST_ANSWER, **_END},

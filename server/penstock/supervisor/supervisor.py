@@ -20,6 +20,7 @@ from functools import partial
 from .. import log
 from ..listener import ListenError, bind, url_of
 from ..settings import Settings
+from ..tls import TlsError, context_of
 from .fleet import GIVEN_UP, Action, Generation, Member, Phase, Verb, Wanted
 from .fleet import after_crash, after_failure, after_ready, plan
 from .watch import Patterns, Watcher, forget_bytecode
@@ -50,8 +51,10 @@ async def supervise(app: str, settings: Settings, count: int) -> int:
             _log.error("Cannot watch %s: there is no such folder (--reload-dir)", os.path.abspath(folder))
             return NOT_BOUND
     try:
+        # The workers read it for themselves; a mistake in it is told once, and before any of them is started.
+        context_of(settings)
         sockets = bind(settings)
-    except ListenError as error:
+    except (ListenError, TlsError) as error:
         _log.error("%s", error)
         return NOT_BOUND
     supervisor = Supervisor(app, settings, count, sockets)
@@ -137,7 +140,7 @@ class Supervisor:
         self._generation = after_ready(self._generation, self._members(), self._wanted)
         _log.info("Ready: %s", worker)
         for sock in self._sockets if self._generation.is_proven and not self._is_announced else ():
-            _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock))
+            _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock, self._settings))
         self._is_announced |= self._generation.is_proven
 
     def _on_failed(self, worker: Worker, message: str, now: float) -> None:
