@@ -87,7 +87,7 @@ def _load(context: Context, settings: Settings, certificate: str, key: str) -> N
         context.load_cert_chain(certificate, key, ask)
     except ssl.SSLError as error:
         which = f"--ssl-certfile {certificate}" + (f" and --ssl-keyfile {key}" if key != certificate else "")
-        raise TlsError(f"{which}: {_explain(error)}") from None
+        raise TlsError(f"{which}: {_explain(error)}" + (", or the password is wrong" if password and not error.reason else "")) from None
 
 
 def _first_certificate(text: str) -> str:
@@ -106,7 +106,7 @@ def _explain(error: ssl.SSLError) -> str:
     reason = error.reason or ""
     if reason in known:
         return known[reason]
-    return f"not a certificate and its key in PEM ({reason.replace('_', ' ').lower() or error})"
+    return "no certificate and key in PEM" + (f" ({reason.replace('_', ' ').lower()})" if reason else "")
 
 
 def _reason(error: OSError) -> str:

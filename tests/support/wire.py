@@ -10,11 +10,13 @@ only by `wait`, which also lets the sweep look at the deadlines. Every move betw
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from penstock.connection.exchange import ClientDisconnected, Exchange
 from penstock.connection.http import HttpConnection
+from penstock.connection.https import HttpsConnection
 from penstock.connection.service import Service
 from penstock.connection.states import MOVES, State
 from penstock.settings import Settings
@@ -45,8 +47,8 @@ async def hello(exchange: Exchange) -> None:
     exchange.write(exchange.head.path, True)
 
 
-class WatchedConnection(HttpConnection):
-    """Notes each move that the table of states does not know."""
+class Watched:
+    """Notes each move of a connection that the table of states does not know."""
 
     wrong_moves: list[str] = []
 
@@ -56,6 +58,14 @@ class WatchedConnection(HttpConnection):
             if value is not before and value not in MOVES[before]:
                 self.wrong_moves.append(f"{before} → {value}")
         super().__setattr__(name, value)
+
+
+class WatchedConnection(Watched, HttpConnection):
+    """A plain one."""
+
+
+class WatchedHttpsConnection(Watched, HttpsConnection):
+    """One over TLS."""
 
 
 class Wire:
@@ -69,6 +79,7 @@ class Wire:
         sock: Callable[[socket.socket], object] | None = None,
         send_buffer: int | None = None,
         opens: bool = True,
+        tls: ssl.SSLContext | None = None,
         **options: Any,
     ) -> None:
         self.loop = loop
@@ -77,7 +88,7 @@ class Wire:
         self.answered: list[Exchange] = []
         self.service = Service(
             Settings(**{"date_header": False, "server_header": False, **options}), loop, serving(answer),
-            on_answered=self.answered.append,
+            on_answered=self.answered.append, tls=tls,
         )
         ours, self.peer = socket.socketpair()
         if send_buffer is not None:
@@ -85,7 +96,8 @@ class Wire:
         ours.setblocking(False)
         self.peer.setblocking(False)
         given = cast(socket.socket, sock(ours)) if sock is not None else ours
-        self.connection = WatchedConnection(self.service, given, ("192.0.2.1", 5000), ("192.0.2.2", 80))
+        kind = WatchedConnection if tls is None else WatchedHttpsConnection
+        self.connection: HttpConnection = kind(self.service, given, ("192.0.2.1", 5000), ("192.0.2.2", 80))
         if opens:
             self.connection.open()
 

@@ -22,12 +22,12 @@ class HttpsConnection(HttpConnection):
 
     __slots__ = ("_refusal",)
 
+    begins_as = _HANDSHAKING
     channel: TlsChannel
 
     def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
         super().__init__(service, sock, client, server)
         self.scheme = "https"
-        self.state = _HANDSHAKING
         self._refusal: ProtocolError | None = None
 
     def make_channel(self, sock: socket.socket) -> TlsChannel:

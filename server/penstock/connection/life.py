@@ -38,11 +38,14 @@ class Connection:
         "has_ended", "__weakref__",
     )  # fmt: skip
 
+    begins_as = _IDLE
+    """Its first state."""
+
     def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
         self.service = service
         self.channel = self.make_channel(sock)
         self.codec = Http1Codec(service.limits)
-        self.state = _IDLE
+        self.state = self.begins_as
         self.deadline = NEVER
         """When the present state has lasted too long; the sweep looks at it."""
         self.exchange: Exchange | None = None

@@ -38,10 +38,7 @@ class Service:
 
     def __init__(
         self,
-        settings: Settings,
-        loop: asyncio.AbstractEventLoop,
-        serve: Serve,
-        *,
+        settings: Settings, loop: asyncio.AbstractEventLoop, serve: Serve, *,
         on_answered: Callable[[Exchange], None] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from penstock_reactor import EventLoop
 from support.hangs import bounded
-from support.wire import Serve, WatchedConnection, Wire, hello
+from support.wire import Serve, Watched, Wire, hello
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def loop() -> Iterator[EventLoop]:
 def wired(loop: EventLoop) -> Iterator[Callable[..., Wire]]:
     """Makes connections, and closes them afterwards."""
     made: list[Wire] = []
-    WatchedConnection.wrong_moves.clear()
+    Watched.wrong_moves.clear()
 
     def make(answer: Serve = hello, **options: Any) -> Wire:
         made.append(Wire(loop, answer, **options))
@@ -39,4 +39,4 @@ def wired(loop: EventLoop) -> Iterator[Callable[..., Wire]]:
     yield make
     for wire in made:
         wire.close()
-    assert WatchedConnection.wrong_moves == []
+    assert Watched.wrong_moves == []
