@@ -51,7 +51,7 @@ def test_every_setting_can_be_given(served: list[Any]) -> None:
         if option.kind is bool:
             words, value = ["--no-" + option.flag[2:] if option.default else option.flag], not option.default
         else:
-            text = {str: "/x", int: "5", float: "1.5", tuple: "x"}[option.kind]
+            text = {str: "/x", int: "2", float: "1.5", tuple: "x"}[option.kind]
             text = option.doc.choices[-1] if option.doc.choices else text
             words, value = [option.flag, text], option.kind(text)
         assert cli.main(["main:app", *words]) == 7
