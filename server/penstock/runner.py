@@ -23,6 +23,7 @@ from penstock_reactor import new_event_loop
 
 from . import log
 from .asgi.application import ApplicationError, load
+from .asgi.bridge import THREAD_NAME
 from .asgi.interface import adapt
 from .asgi.lifespan import LifespanFailed
 from .listener import ListenError, bind, url_of
@@ -37,6 +38,9 @@ OnReady = Callable[[list[socket.socket]], None]
 
 _SHORTLY = 0.2
 """Seconds in which a thread that was told to end does."""
+
+# Where a thread of a pool waits for work: one of an executor, or of our own.
+_WAITING = (("_worker", "thread.py"), ("work", "bridge.py"))
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
 
@@ -133,14 +137,15 @@ async def _run(app: Any, settings: Settings) -> int:
 
 
 def _load(app: Any, settings: Settings) -> Any:
-    if not isinstance(app, str):
-        return adapt(app, settings.interface)
-    try:
-        return load(app, app_dir=settings.app_dir, factory=settings.factory, interface=settings.interface)
-    except ApplicationError as error:
-        raise CannotStart(str(error), NOT_STARTED) from None
-    except KeyboardInterrupt:
-        raise CannotStart("Interrupted while the application was being imported", FORCED) from None
+    if isinstance(app, str):
+        try:
+            app = load(app, app_dir=settings.app_dir, factory=settings.factory, interface=settings.interface)
+        except ApplicationError as error:
+            raise CannotStart(str(error), NOT_STARTED) from None
+        except KeyboardInterrupt:
+            raise CannotStart("Interrupted while the application was being imported", FORCED) from None
+    has_siblings = (settings.workers or 1) > 1
+    return adapt(app, settings.interface, wsgi_threads=settings.wsgi_threads, has_siblings=has_siblings)
 
 
 def _announce(settings: Settings, sockets: list[socket.socket]) -> None:
@@ -225,13 +230,14 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _busy_threads() -> list[threading.Thread]:
-    """Threads that the interpreter would wait for; not those of executors that have nothing to do, which it ends."""
+    """Threads that the interpreter would wait for, or that run a WSGI application; not those of pools that only wait."""
     frames = sys._current_frames()
     found = []
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)
-        is_idle = frame is None or (frame.f_code.co_name == "_worker" and "concurrent" in frame.f_code.co_filename)
-        if not thread.daemon and thread is not threading.main_thread() and not is_idle:
+        is_idle = frame is None or (frame.f_code.co_name, os.path.basename(frame.f_code.co_filename)) in _WAITING
+        is_ours = not thread.daemon or thread.name.startswith(THREAD_NAME)
+        if is_ours and thread is not threading.main_thread() and not is_idle:
             found.append(thread)
     return found
 

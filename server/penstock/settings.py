@@ -47,6 +47,9 @@ class Settings:
     interface: str = field(default="auto", metadata=doc(
         "How the application is called; auto sees it by its parameters.",
         group=_APP, metavar="KIND", choices=INTERFACES))
+    wsgi_threads: int = field(default=16, metadata=doc(
+        "Most requests that a WSGI application works on at once, each in a thread; further ones wait.",
+        group=_APP, metavar="N", minimum=1))
     lifespan: str = field(default="auto", metadata=doc(
         "Whether the application is told of start and stop; auto carries on when it does not know how.",
         group=_APP, metavar="MODE", choices=LIFESPAN_MODES))

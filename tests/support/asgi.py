@@ -34,7 +34,7 @@ class Answer:
         self.messages.append(message)
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = {name.decode(): value.decode() for name, value in message.get("headers", ())}
+            self.headers = {name.decode(): value.decode("latin-1") for name, value in message.get("headers", ())}
         else:
             self.body += message.get("body", b"")
 

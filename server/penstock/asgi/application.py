@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NoReturn
 
-from .interface import ASGI, adapt, interface_of, takes
+from .interface import ASGI, interface_of, takes
 from .stack import user_traceback
 
 DEFAULT_ATTRIBUTE = "app"
@@ -27,7 +27,7 @@ class ApplicationError(Exception):
 
 
 def load(spec: str, *, app_dir: str | None, factory: bool, interface: str = "auto") -> Any:
-    """Import what `spec` names and return the application, as ASGI 3.
+    """Import what `spec` names and return the application, as it is.
 
     `app_dir` goes to the front of the import path; empty is the current folder, None leaves the path as
     it is. With `factory`, what is named is called and the result is the application.
@@ -40,7 +40,7 @@ def load(spec: str, *, app_dir: str | None, factory: bool, interface: str = "aut
     if factory:
         found = _call_factory(found, spec)
     _check_application(found, f"What the factory {spec} returned" if factory else spec, factory, interface)
-    return adapt(found, interface)
+    return found
 
 
 def _check_spec(spec: str, module_name: str) -> None:
@@ -204,8 +204,6 @@ def _check_application(found: Any, title: str, factory: bool, interface: str) ->
     if not callable(found):
         _fail(f"{title} is {_a(found)}, which cannot be called with {ASGI}")
     kind = interface_of(found) if interface == "auto" else interface
-    if kind == "wsgi":
-        _fail(f"{title} cannot be called with {ASGI}; it looks like a WSGI application, which is not served yet")
     if kind is not None:
         return
     if not factory and _looks_like_factory(found):

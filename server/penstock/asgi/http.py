@@ -12,6 +12,7 @@ from typing import Any
 
 from ..connection.exchange import ClientDisconnected, Exchange, ResponseError
 from .scope import Scope, http_scope
+from .stack import is_ours
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -171,5 +172,8 @@ def _is_farewell(error: BaseException) -> bool:
 
 
 def _traceback_of_app(error: BaseException) -> Any:
-    """The traceback from the app's first frame on: ours above it tells the app's author nothing."""
-    return error.__traceback__.tb_next if error.__traceback__ is not None else None
+    """The traceback from the app's first frame on: ours above it tell the app's author nothing. All, if it has none."""
+    trace = error.__traceback__
+    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace or error.__traceback__

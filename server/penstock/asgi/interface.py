@@ -15,11 +15,19 @@ from typing import Any
 ASGI = "(scope, receive, send) as ASGI asks"
 
 
-def adapt(app: Any, interface: str) -> Any:
-    """`app` as an ASGI 3 application. With "auto", one that cannot be told apart is taken for that already."""
+def adapt(app: Any, interface: str, *, wsgi_threads: int = 1, has_siblings: bool = False) -> Any:
+    """`app` as an ASGI 3 application. With "auto", one that cannot be told apart is taken for that already.
+
+    `wsgi_threads` and `has_siblings` (whether other processes serve, too) are for WSGI.
+    """
     kind = interface_of(app) if interface == "auto" else interface
     if kind == "asgi2":
         return _from_asgi2(app)
+    if kind == "wsgi":
+        # Not for those who do not need it: it takes threads, queues and streams.
+        from .wsgi import Wsgi
+
+        return Wsgi(app, wsgi_threads, has_siblings=has_siblings)
     return app
 
 

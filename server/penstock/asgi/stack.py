@@ -56,10 +56,11 @@ def _strip(tree: TracebackException, seen: set[int]) -> None:
 
 
 def _theirs(stack: StackSummary) -> list[FrameSummary]:
-    return [frame for frame in stack if not _is_ours(frame.filename)]
+    return [frame for frame in stack if not is_ours(frame.filename)]
 
 
-def _is_ours(path: str) -> bool:
+def is_ours(path: str) -> bool:
+    """Whether a file is the server's own or the import system's, and not of the welcome page, which is an application."""
     if path.startswith("<frozen importlib") or path == importlib.__file__:
         return True
     return (path.startswith(_OURS) and path != _WELCOME) or _OUR_LOOP in path

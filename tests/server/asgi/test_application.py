@@ -239,7 +239,6 @@ def test_an_empty_folder_is_called_a_folder_too(tmp_path: Path) -> None:
     ("missing", "is None, which cannot be called"),
     ("functools", "is a module, which cannot be called"),
     ("create_app", "has no parameters, so it looks like a factory of an application; serve it with --factory"),
-    ("wsgi", "as ASGI asks; it looks like a WSGI application"),
     ("Site", "as ASGI asks; it is a class, and an instance of it is needed"),
     ("four", "cannot be called with (scope, receive, send) as ASGI asks"),
 ])
