@@ -19,23 +19,28 @@ _ROOMS = {"Settings": ".settings"}
 def run(app: "Any", **options: "Any") -> None:
     """Serve `app`, an application or its import string `MODULE[:ATTR]`, until a signal ends it.
 
-    `options` are the fields of Settings; an unknown one is a TypeError, a bad value a ValueError. Returns
+    `options` are the fields of Settings; an unknown one is a TypeError, a bad value a ValueError. Of the environment
+    WEB_CONCURRENCY and FORWARDED_ALLOW_IPS are read; PENSTOCK_… and files are for the command line. Returns
     after a graceful end and raises SystemExit otherwise: 3 when the application did not start, 1 when the
     address could not be bound or the end was forced. The caller's import path is left as it is, unless
     `app_dir` is given.
     """
     import asyncio
+    import os
     import sys
 
     from . import cli
-    from .settings import from_options
+    from .sources import SourceError, from_keywords
 
     options.setdefault("app_dir", None)
-    settings = from_options(options)
+    try:
+        found = from_keywords(app, options, os.environ)
+    except SourceError as error:
+        sys.exit(cli.complain(error))
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        code = cli.serve(app, settings)
+        code = cli.serve(found)
     else:
         # Most often the module that is being served, which runs this line while it is imported.
         hint = "in a module that is itself served, it belongs under if __name__ == '__main__'"

@@ -1,7 +1,8 @@
-"""The command line: `penstock MODULE[:ATTR] [options]`.
+"""The command line: `penstock MODULE[:ATTR] [options]`, and `penstock COMMAND …` for what else there is to do.
 
-Arguments become Settings, and the runner does the rest. Every option is made from a field of Settings,
-so this file knows none by name. A mistake is answered with one line that names it, and exit code 1.
+Arguments, with what the environment and a file add (`sources.py`), become Settings, and the runner does the rest. Every
+option is made from a field of Settings, so this file knows none by name. A mistake is answered with a line that names it,
+and exit code 1. A module that is called as a command is served as `penstock -- check` or `penstock check:app`.
 argparse and the server are imported only by the runs that need them: `--version` answers at once.
 """
 
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
 
     from .options import Option
     from .settings import Settings
+    from .sources import Found
+
+_COMMANDS: dict[str, str] = {}
+"""Each a module with `main(words)`, which returns the exit code."""
 
 _WIDEST = 100
 
 _INTRO = "Serve an ASGI application over HTTP."
 _APP_HELP = "The application: a module and, after a colon, the name it has there (app when left out)."
 _NO_OBJECTS = "several workers, or a reload, need an import string such as main:app; an object cannot be loaded again"
-_EXAMPLES = "Try it: penstock penstock.welcome:app"
+_CONFIG_HELP = "TOML file with more options; without it [tool.penstock] of pyproject.toml, if there is one here."
+_EXAMPLES = (
+    "Each option may stand in the environment (PENSTOCK_LOG_LEVEL) and in the file (log_level), too."
+    " To see what holds, and whether it works: penstock check MODULE[:ATTR] [options]"
+)
 
 
 class UsageError(Exception):
@@ -35,27 +44,36 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     if "--version" in words:
         print(_version())
         return 0
+    if words and words[0] in _COMMANDS:
+        from importlib import import_module
+
+        return int(import_module(_COMMANDS[words[0]], __package__).main(words[1:]))
     try:
-        found = _parse(words)
+        found = read(words)
     except UsageError as error:
-        print(f"penstock: {error}\nSee penstock --help.", file=sys.stderr)
-        return 1
+        return complain(error)
     if found is None:
         return 0
     from . import runner
 
-    return runner.leave(serve(*found), found[1].timeout_graceful_shutdown)
+    return runner.leave(serve(found), found.settings.timeout_graceful_shutdown)
 
 
-def serve(app: "Any", settings: "Settings") -> int:
-    """Serve `app` in this process, or in workers where the settings want several or a reload; the exit code."""
-    from . import runner
+def complain(error: Exception) -> int:
+    """A mistake in the command line or another source, as its user reads it; the exit code."""
+    print(*(f"penstock: {line}" for line in str(error).splitlines()), "See penstock --help.", sep="\n", file=sys.stderr)
+    return 1
 
-    text = os.environ.get("WEB_CONCURRENCY") or "1"
-    count = settings.workers or (int(text) if text.isdecimal() else 0)
-    if not count:
-        print(f"penstock: WEB_CONCURRENCY must be a whole number of at least 1, not {text!r}", file=sys.stderr)
-        return 1
+
+def serve(found: "Found") -> int:
+    """Serve in this process, or in workers where the settings want several or a reload; the exit code."""
+    from . import log, runner
+
+    app, settings = found.app, found.settings
+    if found.notes:
+        log.configure(settings)
+        log.tell(found.notes)
+    count = settings.workers or 1
     if count == 1 and not settings.reload:
         return runner.run(app, settings)
     if not isinstance(app, str):
@@ -75,32 +93,51 @@ def _version() -> str:
     return f"penstock {__version__} with {name} {python} on {sys.platform}"
 
 
-def _parse(words: list[str]) -> "tuple[str, Settings] | None":
-    """The application and the settings that `words` ask for; None when they ask for help."""
-    from .settings import from_options, options
+def read(words: "Sequence[str]") -> "Found | None":
+    """The application and the settings that `words` and the other sources ask for; None when they ask for help.
+
+    Raises UsageError.
+    """
+    from .settings import options
+    from .sources import SourceError, from_command_line
 
     parser = _make_parser(options())
     if "-h" in words or "--help" in words:
         print(parser.format_help(), end="")
         return None
+    words = _read_truths(words, options())
     _refuse_unknown(words, options())
-    given = vars(parser.parse_args(words))
-    app = given.pop("app", None)
-    if app is None:
-        raise UsageError("which application? Name it as MODULE:ATTR, for example main:app")
-    known = {option.name: option for option in options()}
     try:
-        values = {name: known[name].parse(text) if isinstance(text, str) else text for name, text in given.items()}
-        return app, from_options(values)
-    except ValueError as error:
+        found = from_command_line(vars(parser.parse_args(words)), os.environ)
+    except SourceError as error:
         raise UsageError(str(error)) from None
+    if found.app is None:
+        raise UsageError("which application? Name it as MODULE:ATTR, for example main:app")
+    return found
 
 
-def _refuse_unknown(words: list[str], known: "Sequence[Option]") -> None:
+def _read_truths(words: "Sequence[str]", known: "Sequence[Option]") -> list[str]:
+    """Switches with a value, as some command lines have them: `--reload=false`, `--reload false`."""
+    switches = {option.flag: option for option in known if option.kind is bool}
+    result: list[str] = []
+    for word in words:
+        flag, _, value = word.partition("=")
+        if result and result[-1] in switches and word.lower() in ("true", "false"):
+            flag, value = result.pop(), word
+        if flag in switches and value:
+            try:
+                word = flag if switches[flag].parse(value) else "--no-" + flag[2:]
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+        result.append(word)
+    return result
+
+
+def _refuse_unknown(words: "Sequence[str]", known: "Sequence[Option]") -> None:
     """Refuse an option that does not exist, before argparse takes its value for the application."""
     from .options import did_you_mean
 
-    flags = ["-h", "--help", "--version", *(flag for option in known for flag in _flags(option))]
+    flags = ["-h", "--help", "--version", "--config", *(flag for option in known for flag in _flags(option))]
     for word in words:
         if word == "--":
             return
@@ -133,6 +170,7 @@ def _make_parser(known: "Sequence[Option]") -> "ArgumentParser":
     )
     first = parser.add_argument_group("What to serve")
     first.add_argument("app", nargs="?", metavar="MODULE[:ATTR]", help=_APP_HELP)
+    first.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
     groups: "dict[str, Any]" = {}
     for option in known:
         title = option.doc.group
@@ -167,7 +205,9 @@ def _help_text(option: "Option") -> str:
         default = "on" if default else "off"
     elif isinstance(default, float):
         default = f"{default:g}"
-    shown = f"default: {'none' if default is None else default}" if default not in ("", ()) else ""
+    elif isinstance(default, tuple):
+        default = " ".join(default)
+    shown = f"default: {'none' if default is None else default}" if default != "" else ""
     notes = "; ".join(filter(None, (", ".join(option.doc.choices), shown)))
     return (option.doc.help + (f" ({notes})" if notes else "")).replace("%", "%%")
 

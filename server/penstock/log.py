@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from asyncio import get_running_loop
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from .settings import Settings
@@ -53,6 +53,12 @@ def configure(settings: Settings) -> None:
         if not logger.handlers and stream is not None:
             logger.addHandler(kind(stream))
             logger.propagate = False
+
+
+def tell(notes: Iterable[tuple[str, str]]) -> None:
+    """Log what others found before there was a log: pairs of a level and a line."""
+    for level, line in notes:
+        logging.getLogger("penstock.error").log(LEVELS[level], "%s", line)
 
 
 def access_logger(settings: Settings) -> AccessLogger | None:

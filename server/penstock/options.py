@@ -5,14 +5,22 @@ a file and the checks need it: a new option is written once. No I/O, nothing of 
 """
 
 import math
+import re
 from dataclasses import Field
 from typing import Any, NamedTuple
+
+
+_TRUTHS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True), **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}  # fmt: skip
 
 
 class Doc(NamedTuple):
     """What a field says about itself.
 
-    `minimum` and `maximum` bound numbers, both inclusive; text that is not empty begins with `prefix`.
+    `minimum` and `maximum` bound numbers, both inclusive; a switch with a `maximum` of 0 can only be off. Text has the
+    `shape` of a pattern, said in words. `instead` is for options that are taken for another server's sake: what penstock
+    does. What has the `metavar` FILE or DIR must exist before the server starts.
     """
 
     help: str
@@ -21,7 +29,8 @@ class Doc(NamedTuple):
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    prefix: str = ""
+    shape: tuple[str, str] = ("", "")
+    instead: str = ""
 
 
 def doc(
@@ -32,10 +41,11 @@ def doc(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
-    prefix: str = "",
+    shape: tuple[str, str] = ("", ""),
+    instead: str = "",
 ) -> dict[str, Doc]:
     """The `metadata` of a field of Settings."""
-    return {"doc": Doc(text, group, metavar, choices, minimum, maximum, prefix)}
+    return {"doc": Doc(text, group, metavar, choices, minimum, maximum, shape, instead)}
 
 
 class Option(NamedTuple):
@@ -57,32 +67,39 @@ class Option(NamedTuple):
         """What the option allows, for messages: `a whole number from 0 to 65535`."""
         if self.doc.choices:
             return "one of " + ", ".join(self.doc.choices)
-        if self.doc.prefix:
-            return f"empty or begin with {self.doc.prefix}"
+        if self.doc.shape[1]:
+            return self.doc.shape[1]
         text = {str: "text", bool: "True or False", int: "a whole number", float: "a number", tuple: "several texts"}[self.kind]
         low, high = self.doc.minimum, self.doc.maximum
+        if self.kind is bool and high == 0:
+            return "off"
         if low is not None:
             text += f" from {low:g} to {high:g}" if high is not None else f" of at least {low:g}"
         return text + (", or none" if self.is_optional and self.kind is not str else "")
 
-    def parse(self, text: str) -> Any:
-        """The value that `text` (from a command line) stands for; ValueError when it stands for none."""
+    def parse(self, text: str, label: str = "") -> Any:
+        """The value that `text` (from a command line or the environment) stands for; ValueError when it stands for none."""
+        label = label or self.flag
         value: Any = text
+        if self.kind is tuple:
+            return tuple(text.split())
         if self.kind is not str:
             if self.is_optional and text.lower() == "none":
                 return None
             try:
-                value = self.kind(text)
-            except ValueError:
-                self._refuse(text, self.flag)
-        self.check(value, self.flag)
+                value = _TRUTHS[text.lower()] if self.kind is bool else self.kind(text)
+            except (ValueError, KeyError):
+                self._refuse(text, label)
+        self.check(value, label)
         return value
 
     def gather(self, value: Any) -> Any:
-        """Several texts may be given as one text or a list, too."""
-        if self.kind is tuple and isinstance(value, str | list):
-            return (value,) if isinstance(value, str) else tuple(value)
-        return value
+        """Several texts may be given as one text or a list, too, and None is none of them; what has no null says "none"."""
+        if self.kind is tuple:
+            if value is None:
+                return self.default
+            return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        return None if self.is_optional and self.kind is not str and value == "none" else value
 
     def check(self, value: Any, label: str = "") -> None:
         """Raise ValueError, naming the option as `label`, when `value` is not allowed."""
@@ -94,7 +111,7 @@ class Option(NamedTuple):
             fits = isinstance(value, str) and self._fits_text(value)
         elif self.kind is tuple:
             fits = fits and all(isinstance(each, str) for each in value)
-        elif fits and self.kind is not bool:
+        elif fits:
             low, high = self.doc.minimum, self.doc.maximum
             fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
         if not fits:
@@ -103,10 +120,11 @@ class Option(NamedTuple):
     def _fits_text(self, value: str) -> bool:
         if self.doc.choices:
             return value in self.doc.choices
-        return not value or value.startswith(self.doc.prefix)
+        return not self.doc.shape[0] or bool(re.fullmatch(self.doc.shape[0], value))
 
     def _refuse(self, value: Any, label: str) -> None:
-        raise ValueError(f"{label or self.name} must be {self.wanted}, not {value!r}")
+        why = f": {self.doc.instead}" if self.doc.instead else ""
+        raise ValueError(f"{label or self.name} must be {self.wanted}, not {value!r}{why}")
 
 
 def option_of(entry: Field[Any]) -> Option:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
+from contextlib import closing
 from types import FrameType
 from typing import Any
 
@@ -26,7 +26,8 @@ from .asgi.application import ApplicationError, load
 from .asgi.bridge import THREAD_NAME
 from .asgi.interface import adapt
 from .asgi.lifespan import LifespanFailed
-from .listener import ListenError, bind, url_of
+from .listener import ListenError, bind
+from .ready import Announcement
 from .server import Server
 from .settings import Settings
 from .tls import TlsError, context_of
@@ -129,11 +130,14 @@ async def serve(
 
 async def _run(app: Any, settings: Settings) -> int:
     try:
-        return await serve(app, settings, lambda: bind(settings), Stopping(_SIGNALS), partial(_announce, settings))
+        with closing(Announcement(settings)) as announcement:
+            return await serve(app, settings, lambda: bind(settings), Stopping(_SIGNALS), announcement.make)
     except CannotStart as error:
         message, code = error.args
-        _log.error("%s", message)
-        return int(code)
+    except ListenError as error:
+        message, code = str(error), NOT_BOUND
+    _log.error("%s", message)
+    return int(code)
 
 
 def _load(app: Any, settings: Settings) -> Any:
@@ -146,11 +150,6 @@ def _load(app: Any, settings: Settings) -> Any:
             raise CannotStart("Interrupted while the application was being imported", FORCED) from None
     has_siblings = (settings.workers or 1) > 1
     return adapt(app, settings.interface, wsgi_threads=settings.wsgi_threads, has_siblings=has_siblings)
-
-
-def _announce(settings: Settings, sockets: list[socket.socket]) -> None:
-    for sock in sockets:
-        _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock, settings))
 
 
 class Stopping:

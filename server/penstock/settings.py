@@ -19,6 +19,7 @@ _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
 _PROCESSES = "Processes and reload"
 _TLS = "TLS (https)"
 _TIMEOUTS, _LIMITS = "Timeouts, in seconds", "Limits"
+_TAKEN = "Taken for uvicorn's sake"
 
 # The shortest time limit: zero would mean "at once" to one reader and "never" to another.
 _SHORTEST = 0.001
@@ -28,15 +29,30 @@ _SHORTEST = 0.001
 class Settings:
     """The whole configuration. ValueError names the option and what is allowed."""
 
-    host: str = field(default="127.0.0.1", metadata=doc(
-        "Address or host name to listen on; 0.0.0.0 is every IPv4 address, :: every address.",
+    host: tuple[str, ...] = field(default=("127.0.0.1",), metadata=doc(
+        "Address or host name to listen on; 0.0.0.0 is every IPv4 address, :: every address. May be given again.",
         group=_ADDRESS, metavar="HOST"))
     port: int = field(default=8000, metadata=doc(
         "TCP port to listen on; 0 picks a free one.",
         group=_ADDRESS, metavar="PORT", minimum=0, maximum=65535))
+    uds: str | None = field(default=None, metadata=doc(
+        "Listen on a Unix socket of this name instead; one that a dead server left behind is replaced.",
+        group=_ADDRESS, metavar="PATH"))
+    uds_mode: str = field(default="666", metadata=doc(
+        "Who may connect to it: the permissions of the socket file.",
+        group=_ADDRESS, metavar="OCTAL", shape=("0?[0-7]{3}", "three octal digits, such as 660")))
+    uds_owner: str | None = field(default=None, metadata=doc(
+        "Whose it is: USER, USER:GROUP or :GROUP.",
+        group=_ADDRESS, metavar="OWNER", shape=("[^:]+(:[^:]+)?|:[^:]+", "USER, USER:GROUP or :GROUP")))
+    fd: int | None = field(default=None, metadata=doc(
+        "Listen on a socket that was opened before; its descriptor. systemd's (LISTEN_FDS) are taken without being named.",
+        group=_ADDRESS, metavar="N", minimum=0))
     backlog: int = field(default=2048, metadata=doc(
         "Connections the kernel may hold that have not been accepted yet.",
         group=_ADDRESS, metavar="N", minimum=1))
+    ready_file: str | None = field(default=None, metadata=doc(
+        "Write addresses and process id here, as JSON, when requests are taken; removed at the end.",
+        group=_ADDRESS, metavar="PATH"))
 
     app_dir: str | None = field(default="", metadata=doc(
         "Folder the application is imported from; put first on the import path. Empty is the current folder.",
@@ -55,7 +71,7 @@ class Settings:
         group=_APP, metavar="MODE", choices=LIFESPAN_MODES))
     root_path: str = field(default="", metadata=doc(
         "Path prefix under which a proxy publishes the application, such as /api.",
-        group=_APP, metavar="PATH", prefix="/"))
+        group=_APP, metavar="PATH", shape=("(/.*)?", "empty or begin with /")))
 
     ssl_certfile: tuple[str, ...] = field(default=(), metadata=doc(
         "Certificate chain (PEM); with it https is spoken. Again for another host name (SNI).",
@@ -80,7 +96,7 @@ class Settings:
         group=_TLS, metavar="LIST"))
 
     workers: int | None = field(default=None, metadata=doc(
-        "Processes that serve; none is what $WEB_CONCURRENCY says, or 1.",
+        "Processes that serve; none is 1.",
         group=_PROCESSES, metavar="N", minimum=1))
     reload: bool = field(default=False, metadata=doc(
         "Serve the new code when a file is saved, without losing a request.",
@@ -170,18 +186,35 @@ class Settings:
         "Leave out header fields with _ in their names, which WSGI cannot tell from those with -.",
         group=_LIMITS))
 
+    loop: str = field(default="auto", metadata=doc(
+        "Which event loop.", group=_TAKEN, metavar="NAME", choices=("auto", "asyncio", "none"),
+        instead="penstock runs on its own event loop, which needs nothing installed"))
+    http: str = field(default="auto", metadata=doc(
+        "Which HTTP parser.", group=_TAKEN, metavar="NAME", choices=("auto", "h11", "httptools"),
+        instead="penstock has one HTTP/1.1 parser, its own"))
+    http2: bool = field(default=False, metadata=doc(
+        "Whether to speak HTTP/2.", group=_TAKEN, maximum=0,
+        instead="penstock speaks HTTP/1.1; a proxy before it may speak HTTP/2 with the clients"))
+    h11_max_incomplete_event_size: int | None = field(default=None, metadata=doc(
+        "Another name for --limit-head, where that is not given.", group=_TAKEN, metavar="BYTES", minimum=1))
+    reset_contextvars: bool = field(default=False, metadata=doc(
+        "Whether a request has a context of its own.", group=_TAKEN,
+        instead="penstock gives each request a fresh context in any case"))
+
     def __post_init__(self) -> None:
         for option in options():
-            option.check(getattr(self, option.name))
+            value = option.gather(getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
+            option.check(value)
 
 
 def from_options(given: dict[str, Any]) -> Settings:
     """Settings from keywords; TypeError names an unknown one and the nearest that exists."""
-    known = {option.name: option for option in options()}
+    known = [option.name for option in options()]
     for name in given:
         if name not in known:
-            raise TypeError(f"penstock has no option {name!r}" + did_you_mean(name, list(known)))
-    return Settings(**{name: known[name].gather(value) for name, value in given.items()})
+            raise TypeError(f"penstock has no option {name!r}" + did_you_mean(name, known))
+    return Settings(**given)
 
 
 def options() -> tuple[Option, ...]:

@@ -1,27 +1,33 @@
 import asyncio
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import penstock
-from penstock import cli, runner
+from penstock import cli, log, runner
 from penstock.settings import Settings, options
+from penstock.sources import Found
 from penstock.supervisor import supervisor
 from support.serving import CHECKOUT, command, environment
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Settings]]:
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, Settings]]:
     """What was to be served; the answer is exit code 7."""
     calls: list[tuple[Any, Settings]] = []
 
-    def run(app: Any, settings: Settings) -> int:
-        calls.append((app, settings))
+    def serve(found: Found) -> int:
+        calls.append((found.app, found.settings))
         return 7
 
-    monkeypatch.setattr(cli, "serve", run)
+    monkeypatch.setattr(cli, "serve", serve)
+    for name in [each for each in os.environ if each.startswith(("PENSTOCK_", "UVICORN_", "WEB_CONCURRENCY"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
     return calls
 
 
@@ -42,18 +48,21 @@ def test_options_become_settings(served: list[Any]) -> None:
     words = "--host :: --port=0 main --no-access-log --factory --timeout-head 2.5 --limit-body none --log-level debug"
     assert cli.main(words.split()) == 7
     assert served == [("main", Settings(
-        host="::", port=0, access_log=False, factory=True, timeout_head=2.5, limit_body=None, log_level="debug",
+        host=("::",), port=0, access_log=False, factory=True, timeout_head=2.5, limit_body=None, log_level="debug",
     ))]
 
 
 def test_every_setting_can_be_given(served: list[Any]) -> None:
     for option in options():
+        if option.doc.maximum == 0:
+            continue
+        value: Any
         if option.kind is bool:
             words, value = ["--no-" + option.flag[2:] if option.default else option.flag], not option.default
         else:
             text = {str: "/x", int: "2", float: "1.5", tuple: "x"}[option.kind]
-            text = option.doc.choices[-1] if option.doc.choices else text
-            words, value = [option.flag, text], option.kind(text)
+            text = option.doc.choices[-1] if option.doc.choices else "777" if option.doc.metavar == "OCTAL" else text
+            words, value = [option.flag, text], (text,) if option.kind is tuple else option.kind(text)
         assert cli.main(["main:app", *words]) == 7
         assert getattr(served[-1][1], option.name) == value
 
@@ -83,7 +92,12 @@ def test_the_words_of_the_process_are_taken_when_none_are_given(
     ("main:app --port", "--port needs a value"),
     ("main:app --port http", "--port must be a whole number from 0 to 65535, not 'http'"),
     ("main:app --port -1", "--port must be a whole number from 0 to 65535, not -1"),
-    ("main:app --access-log=yes", "--access-log/--no-access-log takes no value"),
+    ("main:app --access-log=maybe", "--access-log must be True or False, not 'maybe'"),
+    ("main:app --no-access-log=yes", "--access-log/--no-access-log takes no value"),
+    ("main:app --uds a --fd 3", "--uds and --fd exclude each other: leave one of them out"),
+    ("main:app --loop uvloop", "--loop must be one of auto, asyncio, none, not 'uvloop':"
+                               " penstock runs on its own event loop, which needs nothing installed"),
+    ("main:app --config gone.toml", "--config: cannot read gone.toml: No such file or directory"),
     ("main:app --lifespan yes", "--lifespan must be one of auto, on, off, not 'yes'"),
     ("main:app 8080", "there can be one application only, so what is 8080?"),
     ("main:app --workers 0", "--workers must be a whole number of at least 1, or none, not 0"),
@@ -95,6 +109,25 @@ def test_a_mistake_is_one_line_and_exit_code_1(
 ) -> None:
     assert refused(capsys, *words.split()) == told
     assert served == []
+
+
+@pytest.mark.parametrize("words, is_on", [
+    ("--reload", True), ("--reload=true", True), ("--reload true", True), ("--reload=0", False), ("--reload False", False),
+    ("--no-reload", False), ("--reload --no-reload", False),
+])
+def test_a_switch_may_be_given_a_value(words: str, is_on: bool, served: list[Any]) -> None:
+    assert cli.main([*words.split(), "main:app"]) == 7
+    assert served[0][1].reload is is_on
+
+
+def test_the_environment_and_a_file_count_less_than_the_command_line(
+    served: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "its.toml").write_text('app = "filed:app"\nport = 1\nbacklog = 2\nlimit_head = 3\n')
+    monkeypatch.setenv("PENSTOCK_PORT", "11")
+    monkeypatch.setenv("UVICORN_BACKLOG", "12")
+    assert cli.main(["--port", "21", "--config", "its.toml"]) == 7
+    assert served == [("filed:app", Settings(port=21, backlog=12, limit_head=3))]
 
 
 def test_words_behind_two_dashes_are_no_options(served: list[Any]) -> None:
@@ -140,41 +173,39 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(supervisor, "supervise", supervise)
-    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
     return calls
 
 
-@pytest.mark.parametrize("options, concurrency, count", [
-    ({}, None, None), ({"workers": 1}, "4", None), ({"workers": 3}, None, 3), ({}, "2", 2), ({"workers": 3}, "2", 3),
-    ({"reload": True}, None, 1), ({"reload": True, "workers": 2}, None, 2), ({}, "", None),
+def found(app: Any = "main:app", notes: list[tuple[str, str]] | None = None, **options: Any) -> Found:
+    return Found(app, Settings(**options), {}, notes or [])
+
+
+@pytest.mark.parametrize("options, count", [
+    ({}, None), ({"workers": 1}, None), ({"workers": 3}, 3), ({"reload": True}, 1), ({"reload": True, "workers": 2}, 2),
 ])
-def test_several_workers_or_a_reload_need_a_supervisor(
-    options: dict[str, Any], concurrency: str | None, count: int | None, started: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if concurrency is not None:
-        monkeypatch.setenv("WEB_CONCURRENCY", concurrency)
-    assert cli.serve("main:app", Settings(**options)) == 7
+def test_several_workers_or_a_reload_need_a_supervisor(options: dict[str, Any], count: int | None, started: list[Any]) -> None:
+    assert cli.serve(found(**options)) == 7
     assert started == [count]
-
-
-@pytest.mark.parametrize("value", ["0", "many", "-1"])
-def test_a_number_of_workers_in_the_environment_that_is_none_is_refused(
-    value: str, started: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("WEB_CONCURRENCY", value)
-    assert cli.serve("main:app", Settings()) == 1
-    assert capsys.readouterr().err == (
-        f"penstock: WEB_CONCURRENCY must be a whole number of at least 1, not {value!r}\n")
-    assert started == []
 
 
 @pytest.mark.parametrize("options", [{"reload": True}, {"workers": 2}])
 def test_an_application_that_is_an_object_cannot_be_loaded_again(
     options: dict[str, Any], started: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.serve(object(), Settings(**options)) == runner.NOT_STARTED
+    assert cli.serve(found(object(), **options)) == runner.NOT_STARTED
     assert "need an import string such as main:app" in capsys.readouterr().err
     assert started == []
+
+
+def test_remarks_on_the_options_stand_in_the_log(
+    started: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    configured: list[Settings] = []
+    monkeypatch.setattr(log, "configure", configured.append)
+    assert cli.serve(found(notes=[("warning", "one"), ("info", "two")])) == 7
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [("WARNING", "one"), ("INFO", "two")]
+    assert configured == [Settings()]
 
 
 def test_version_names_penstock_and_python(capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,6 +251,17 @@ def test_run_refuses_an_unknown_option_and_a_bad_value(served: list[Any]) -> Non
     with pytest.raises(ValueError, match="port must be"):
         penstock.run("main:app", port=-1)
     assert served == []
+
+
+def test_a_bad_value_in_the_environment_is_no_traceback_of_run(
+    served: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "many")
+    with pytest.raises(SystemExit) as caught:
+        penstock.run("main:app")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith(
+        "penstock: WEB_CONCURRENCY must be a whole number of at least 1, or none, not 'many'\n")
 
 
 def test_run_inside_a_running_loop_says_what_is_most_often_wrong(served: list[Any]) -> None:

@@ -1,12 +1,17 @@
+import os
 import socket
+import stat
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penstock.listener import ListenError, bind, url_of
 from penstock.settings import Settings
+from support.serving import environment
 
 
 @pytest.fixture
@@ -130,7 +135,7 @@ def test_an_address_that_cannot_be_had_is_named(host: str, told: str) -> None:
 
 @pytest.mark.parametrize("number, told", [(13, "privileges"), (10013, "privileges"), (10048, "in use"), (105, "No buffer space")])
 def test_every_failure_says_what_to_do(number: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError(number, "No buffer space available")
 
     monkeypatch.setattr("penstock.listener._bind", fail)
@@ -148,3 +153,193 @@ def test_a_port_can_be_bound_again_right_after_its_server_ended(bound: Any) -> N
         sock.close()
         client.recv(1)
         bound(port=port)
+
+
+# -- several hosts
+
+
+def test_several_hosts_share_a_port_and_each_address_is_bound_once(bound: Any) -> None:
+    sockets = bound(host=("127.0.0.1", "127.0.0.2", "127.0.0.1"))
+    assert [sock.getsockname()[0] for sock in sockets] == ["127.0.0.1", "127.0.0.2"]
+    assert len({sock.getsockname()[1] for sock in sockets}) == 1
+
+
+def test_a_host_that_cannot_be_had_is_not_made_up_for_by_another() -> None:
+    assert "Cannot listen on 203.0.113.7:0" in refused(host=("127.0.0.1", "203.0.113.7"), port=0)
+
+
+@needs_ipv6
+def test_every_ipv6_address_leaves_ipv4_to_who_names_it(bound: Any) -> None:
+    sockets = bound(host=("::", "0.0.0.0"))
+    assert [sock.getsockname()[0] for sock in sockets] == ["::", "0.0.0.0"]
+
+
+# -- sockets of others
+
+
+needs_unix = pytest.mark.skipif(sys.platform == "win32", reason="Python has no Unix sockets there")
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_socket_opened_by_another_is_listened_on_and_stays_its_own(listens: bool, bound: Any) -> None:
+    with socket.socket() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        if listens:
+            theirs.listen()
+        (sock,) = bound(fd=theirs.fileno())
+        assert sock.getsockname() == theirs.getsockname() and sock.fileno() != theirs.fileno()
+        assert not os.get_inheritable(sock.fileno())
+        with pytest.raises(BlockingIOError):
+            sock.accept()
+        sock.close()
+        with socket.create_connection(theirs.getsockname(), timeout=5):
+            pass
+
+
+@needs_unix
+def test_the_family_of_a_descriptor_is_seen(bound: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(tmp_path / "s"))
+        (sock,) = bound(fd=theirs.fileno())
+        assert (sock.family, url_of(sock, Settings())) == (socket.AF_UNIX, f"unix:{tmp_path / 's'}")
+
+
+def test_a_descriptor_that_is_no_listening_socket_is_named_with_the_reason(tmp_path: Path) -> None:
+    with open(tmp_path / "f", "w") as file, socket.socket(type=socket.SOCK_DGRAM) as datagram, socket.socket() as unbound:
+        one, other = socket.socketpair()
+        with one, other:
+            cases: list[tuple[Any, str]] = [(file, "it is no socket"), (datagram, "it is no stream socket"),
+                     (one, "it is a connection"), (unbound, "it has no address yet")]
+            for each, told in cases:
+                assert refused(fd=each.fileno()).startswith(f"Cannot listen on descriptor {each.fileno()}: {told}")
+                os.fstat(each.fileno())
+        closed = one.fileno()
+    with open(os.devnull) as file:
+        closed = file.fileno()
+    assert refused(fd=closed).startswith(f"Cannot listen on descriptor {closed}: it is not open")
+
+
+SYSTEMD = """
+import os, socket, sys
+from penstock.listener import ListenError, bind
+from penstock.settings import Settings
+os.environ["LISTEN_PID"] = sys.argv[1] or str(os.getpid())
+os.environ["LISTEN_FDS"] = sys.argv[2]
+try:
+    sockets = bind(Settings(port=0))
+except ListenError as error:
+    sys.exit(str(error))
+print(*(sock.getsockname()[1] for sock in sockets), "LISTEN_FDS" in os.environ, len(sockets))
+"""
+
+
+def start_as_systemd(pid: str, count: str, sockets: list[socket.socket]) -> subprocess.CompletedProcess[str]:
+    """A process whose descriptors from 3 on are these sockets, as systemd starts it."""
+    numbers = " ".join(f"{place}<&{sock.fileno()}" for place, sock in enumerate(sockets, 3))
+    script = f'exec "$@" {numbers}'
+    return subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, "-c", SYSTEMD, pid, count], env=environment(),
+        pass_fds=[sock.fileno() for sock in sockets], capture_output=True, text=True, timeout=30,
+    )
+
+
+@needs_unix
+def test_the_sockets_of_systemd_are_taken_by_the_process_they_are_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [str(each.getsockname()[1]) for each in (one, two)]
+        result = start_as_systemd("", "2", [one, two])
+        assert (result.stdout.split(), result.stderr) == ([*ports, "False", "2"], "")
+        for pid, count in (("1", "2"), ("", "two"), ("", "0")):
+            assert not set(ports) & set(start_as_systemd(pid, count, [one, two]).stdout.split())
+        result = start_as_systemd("", "3", [one, two])
+        assert result.stderr.startswith("Cannot listen on descriptor 5: it is not open")
+
+
+# -- Unix sockets
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: the name of a Unix socket may not be long."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@needs_unix
+def test_a_unix_socket_has_the_permissions_that_are_wanted_and_goes_when_it_is_closed(bound: Any, folder: Path) -> None:
+    (sock,) = bound(uds="s", uds_mode="640", uds_owner=f"{os.getuid()}:{os.getgid()}")
+    assert stat.S_IMODE(os.stat("s").st_mode) == 0o640
+    assert url_of(sock, Settings()) == "unix:s"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("s")
+    sock.close()
+    assert not os.path.lexists("s")
+    sock.close()
+
+
+@needs_unix
+def test_a_unix_socket_is_everybodys_unless_told_otherwise(bound: Any, folder: Path) -> None:
+    bound(uds="s")
+    assert stat.S_IMODE(os.stat("s").st_mode) == 0o666
+
+
+@needs_unix
+def test_the_file_of_a_dead_server_is_replaced_and_that_of_a_living_one_is_not(bound: Any, folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind("s")
+    (sock,) = bound(uds="s")
+    told = refused(uds="s")
+    assert told.startswith("Cannot listen on the Unix socket s: it is in use by ")
+    if sys.platform == "linux":
+        assert f"(process {os.getpid()})" in told
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("s")
+    sock.close()
+
+
+@needs_unix
+def test_a_file_that_another_server_has_put_in_its_place_is_not_removed(bound: Any, folder: Path) -> None:
+    (sock,) = bound(uds="s")
+    os.unlink("s")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("s")
+        sock.close()
+        assert os.path.exists("s")
+
+
+@needs_unix
+def test_a_unix_socket_whose_folder_is_left_goes_all_the_same(bound: Any, folder: Path) -> None:
+    (sock,) = bound(uds="s")
+    os.chdir("/")
+    sock.close()
+    assert not (folder / "s").exists()
+
+
+@needs_unix
+@pytest.mark.parametrize("options, told", [
+    ({"uds": "file"}, "there is something of this name that is no socket. Remove it, or choose another with --uds."),
+    ({"uds": "no/such/s"}, "there is no folder "),
+    ({"uds": "x" * 200}, "AF_UNIX path too long"),
+    ({"uds": "s", "uds_owner": "nobody-of-this-name"}, "no such user"),
+    ({"uds": "s", "uds_owner": ":no-such-group"}, "no such group"),
+])
+def test_a_unix_socket_that_cannot_be_had_is_named_and_leaves_nothing(options: dict[str, str], told: str, folder: Path) -> None:
+    (folder / "file").write_text("")
+    message = refused(**options)
+    assert message.startswith(f"Cannot listen on the Unix socket {options['uds']}: ") and told in message
+    assert os.listdir() == ["file"]
+
+
+@needs_unix
+def test_a_unix_socket_that_this_user_may_not_make_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    assert refused(uds="s") == "Cannot listen on the Unix socket s: this user may not make or change a socket there."
+    assert os.listdir() == []
+
+
+def test_where_there_are_no_unix_sockets_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert refused(uds="s").endswith("Python has none on Windows. Use --host and --port.")

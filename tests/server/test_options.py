@@ -11,8 +11,9 @@ def option(name: str) -> Option:
 
 
 @pytest.mark.parametrize("name, text, value", [
-    ("port", "0", 0), ("host", "::1", "::1"), ("timeout_head", "2.5", 2.5), ("limit_body", "none", None),
+    ("port", "0", 0), ("host", "::1", ("::1",)), ("uds", "a b", "a b"), ("timeout_head", "2.5", 2.5), ("limit_body", "none", None),
     ("timeout_startup", "None", None), ("app_dir", "none", "none"), ("log_level", "debug", "debug"),
+    ("reload_dirs", " a  b ", ("a", "b")), ("reload", "1", True), ("reload", "TRUE", True), ("access_log", "off", False),
 ])
 def test_text_is_read_as_the_kind_of_its_option(name: str, text: str, value: Any) -> None:
     assert option(name).parse(text) == value
@@ -21,6 +22,7 @@ def test_text_is_read_as_the_kind_of_its_option(name: str, text: str, value: Any
 @pytest.mark.parametrize("name, text, message", [
     ("port", "http", "--port must be a whole number from 0 to 65535, not 'http'"),
     ("port", "none", "--port must be a whole number from 0 to 65535, not 'none'"),
+    ("reload", "maybe", "--reload must be True or False, not 'maybe'"),
     ("timeout_head", "-1", "--timeout-head must be a number of at least 0.001, not -1.0"),
 ])
 def test_text_that_cannot_be_read_is_refused_under_the_name_it_has_there(name: str, text: str, message: str) -> None:

@@ -339,4 +339,6 @@ def test_each_answer_has_a_line_in_the_access_log(
 def test_every_setting_is_read_by_some_room() -> None:
     rooms = Path(__file__).parent.parent.parent / "server" / "penstock"
     source = "\n".join(path.read_text(encoding="utf-8") for path in rooms.rglob("*.py") if path.name != "settings.py")
-    assert [each.name for each in options() if not re.search(rf"settings\.{each.name}\b|\[1\]\.{each.name}\b", source)] == []
+    # What is taken for another server's sake changes nothing, and says so.
+    ours = [each.name for each in options() if not each.doc.group.startswith("Taken for")]
+    assert [each for each in ours if not re.search(rf"settings\.{each}\b|\[1\]\.{each}\b", source)] == []

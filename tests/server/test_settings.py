@@ -12,7 +12,7 @@ def option(name: str) -> Any:
 
 def test_the_defaults_are_allowed_and_cannot_be_changed() -> None:
     settings = Settings()
-    assert (settings.host, settings.port, settings.app_dir) == ("127.0.0.1", 8000, "")
+    assert (settings.host, settings.port, settings.app_dir) == (("127.0.0.1",), 8000, "")
     with pytest.raises(FrozenInstanceError):
         settings.port = 1  # type: ignore[misc]  # that it fails is the point
 
@@ -31,7 +31,12 @@ def test_every_field_documents_itself() -> None:
     ("port", "80", "port must be a whole number from 0 to 65535, not '80'"),
     ("port", True, "port must be a whole number from 0 to 65535, not True"),
     ("port", None, "port must be a whole number from 0 to 65535, not None"),
-    ("host", None, "host must be text, not None"),
+    ("host", 1, "host must be several texts, not 1"),
+    ("uds_mode", "rw", "uds_mode must be three octal digits, such as 660, not 'rw'"),
+    ("uds_owner", "a:b:c", "uds_owner must be USER, USER:GROUP or :GROUP, not 'a:b:c'"),
+    ("http2", True, "http2 must be off, not True: penstock speaks HTTP/1.1; a proxy before it may speak HTTP/2 with the clients"),
+    ("loop", "uvloop", "loop must be one of auto, asyncio, none, not 'uvloop':"
+                       " penstock runs on its own event loop, which needs nothing installed"),
     ("access_log", 1, "access_log must be True or False, not 1"),
     ("lifespan", "yes", "lifespan must be one of auto, on, off, not 'yes'"),
     ("root_path", "api", "root_path must be empty or begin with /, not 'api'"),
@@ -51,7 +56,7 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: Any
 
 
 @pytest.mark.parametrize("name, value", [
-    ("port", 0), ("timeout_head", 3), ("timeout_graceful_shutdown", 0), ("timeout_graceful_shutdown", None),
+    ("port", 0), ("uds_mode", "0660"), ("uds_owner", ":www"), ("uds_owner", "me"), ("timeout_head", 3), ("timeout_graceful_shutdown", 0), ("timeout_graceful_shutdown", None),
     ("limit_body", None), ("limit_body", 0), ("app_dir", None), ("root_path", "/api"), ("log_level", "trace"),
 ])
 def test_the_edges_of_what_is_allowed_are_allowed(name: str, value: Any) -> None:
@@ -63,8 +68,14 @@ def test_keywords_become_settings() -> None:
 
 
 def test_several_texts_may_be_given_as_a_list_or_as_one_text() -> None:
-    assert from_options({"reload_dirs": ["a", "b"], "reload_includes": "*.html"}) == Settings(
+    assert from_options({"reload_dirs": ["a", "b"], "reload_includes": "*.html", "reload_excludes": None}) == Settings(
         reload_dirs=("a", "b"), reload_includes=("*.html",))
+    assert from_options({"host": "::1"}).host == ("::1",)
+    assert from_options({"host": None}).host == ("127.0.0.1",)
+
+
+def test_a_source_without_a_null_says_none() -> None:
+    assert from_options({"limit_body": "none", "uds": "none"}) == Settings(uds="none")
 
 
 def test_an_unknown_keyword_is_named_with_the_nearest() -> None:

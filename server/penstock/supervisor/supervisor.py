@@ -12,13 +12,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from functools import partial
 
 from .. import log
-from ..listener import ListenError, bind, url_of
+from ..listener import ListenError, bind
+from ..ready import Announcement
 from ..settings import Settings
 from ..tls import TlsError, context_of
 from .fleet import GIVEN_UP, Action, Generation, Member, Phase, Verb, Wanted
@@ -53,21 +54,21 @@ async def supervise(app: str, settings: Settings, count: int) -> int:
     try:
         # The workers read it for themselves; a mistake in it is told once, and before any of them is started.
         context_of(settings)
-        sockets = bind(settings)
+        with closing(Announcement(settings)) as announcement:
+            with closing(Supervisor(app, settings, count, bind(settings), announcement.make)) as supervisor:
+                return await supervisor.run()
     except (ListenError, TlsError) as error:
         _log.error("%s", error)
         return NOT_BOUND
-    supervisor = Supervisor(app, settings, count, sockets)
-    try:
-        return await supervisor.run()
-    finally:
-        supervisor.close()
 
 
 class Supervisor:
-    """One fleet on one set of sockets."""
+    """One fleet on one set of sockets. `announce` is told of them when the first generation is ready."""
 
-    def __init__(self, app: str, settings: Settings, count: int, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, app: str, settings: Settings, count: int, sockets: list[socket.socket],
+        announce: Callable[[Sequence[socket.socket]], None],
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._sockets = sockets
         self._watcher: Watcher | None = None
@@ -79,6 +80,7 @@ class Supervisor:
         self._generation = Generation()
         self._wanted = _wanted(settings, count)
         self._started = 0
+        self._announce = announce
         self._is_announced = False
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[int] = self._loop.create_future()
@@ -139,9 +141,9 @@ class Supervisor:
         worker.enter(Phase.READY, now)
         self._generation = after_ready(self._generation, self._members(), self._wanted)
         _log.info("Ready: %s", worker)
-        for sock in self._sockets if self._generation.is_proven and not self._is_announced else ():
-            _log.info("penstock running on %s (Press CTRL+C to quit)", url_of(sock, self._settings))
-        self._is_announced |= self._generation.is_proven
+        if self._generation.is_proven and not self._is_announced:
+            self._is_announced = True
+            self._announce(self._sockets)
 
     def _on_failed(self, worker: Worker, message: str, now: float) -> None:
         """It says itself that it does not start, or did not end well; it is about to end."""
