@@ -19,13 +19,14 @@ ROOTS = {"penstock_reactor": TOP / "reactor", "penstock": TOP / "server"}
 
 # A room and the rooms it may import, beside itself. Names are as inside `penstock`; the other root keeps its own.
 # The longest name that fits counts: `supervisor.child` is ruled by its own line, `supervisor.fleet` by its room's.
-EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "codec", "connection", "asgi", "log", "tls", "listener", "ready",
-              "server", "runner", "supervisor", "check", "cli"}
+EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log", "tls", "listener",
+              "ready", "server", "runner", "supervisor", "check", "cli"}
 ARROWS = {
     "penstock_reactor": set[str](),
     "options": set[str](),
     "settings": {"options"},
     "sources": {"options", "settings"},
+    "env_file": set[str](),
     "codec": set[str](),
     "connection": {"codec", "settings"},
     "asgi": {"connection", "codec.events", "settings"},
@@ -35,7 +36,7 @@ ARROWS = {
     "ready": {"listener", "settings"},
     "server": {"asgi", "connection", "log", "tls", "listener", "settings"},
     # It loads the application, binds the sockets and tells each failure apart: exit codes are made of them.
-    "runner": {"server", "asgi", "listener", "ready", "log", "tls", "penstock_reactor", "settings"},
+    "runner": {"server", "asgi", "env_file", "listener", "ready", "log", "tls", "penstock_reactor", "settings"},
     "supervisor": {"listener", "ready", "log", "tls", "settings"},
     "supervisor.child": {"runner", "log", "settings"},
     # It tries all that a start would do, one after the other.

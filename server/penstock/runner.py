@@ -21,11 +21,12 @@ from typing import Any
 
 from penstock_reactor import new_event_loop
 
-from . import log
+from . import env_file, log
 from .asgi.application import ApplicationError, load
 from .asgi.bridge import THREAD_NAME
 from .asgi.interface import adapt
 from .asgi.lifespan import LifespanFailed
+from .env_file import EnvFileError
 from .listener import ListenError, bind
 from .ready import Announcement
 from .server import Server
@@ -141,6 +142,12 @@ async def _run(app: Any, settings: Settings) -> int:
 
 
 def _load(app: Any, settings: Settings) -> Any:
+    if settings.env_file is not None:
+        _log.info("Loading environment from '%s'", settings.env_file)
+        try:
+            env_file.load(settings.env_file, os.environ)
+        except EnvFileError as error:
+            raise CannotStart(str(error), NOT_STARTED) from None
     if isinstance(app, str):
         try:
             app = load(app, app_dir=settings.app_dir, factory=settings.factory, interface=settings.interface)

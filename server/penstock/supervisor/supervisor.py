@@ -73,8 +73,10 @@ class Supervisor:
         self._sockets = sockets
         self._watcher: Watcher | None = None
         if settings.reload:
-            patterns = Patterns(settings.reload_includes, settings.reload_excludes)
+            env_files = [settings.env_file] if settings.env_file is not None else []
+            patterns = Patterns((*settings.reload_includes, *map(os.path.basename, env_files)), settings.reload_excludes)
             self._watcher = Watcher(settings.reload_dirs or [os.getcwd()], patterns)
+            self._watcher.note_loaded(map(os.path.abspath, env_files))
         self._post = {"app": app, "settings": asdict(settings), "path": list(map(str, sys.path)), "argv": sys.argv}
         self._workers: dict[int, Worker] = {}
         self._generation = Generation()
