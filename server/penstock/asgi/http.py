@@ -8,13 +8,15 @@ is checked, and a mistake is raised to the app with the message's and the key's 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from enum import Enum
 from typing import Any
 
 from ..connection.exchange import ClientDisconnected, Exchange, ResponseError
+from . import extensions
+from .messages import Message, explained, kind_of, octets_of, take, wrong
 from .scope import Scope, http_scope
 from .stack import is_ours
 
-Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -25,6 +27,8 @@ MOST_IN_TURN = 1 << 20
 _COST_OF_SEND = 2048
 
 _log = logging.getLogger("penstock.error")
+
+_KNOWN = {"http.response.start", "http.response.body", "http.response.early_hint", *extensions.OFFERED["1.1"]}
 
 _PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
@@ -47,14 +51,30 @@ def server_of(app: Application, root_path: str, state: dict[str, Any] | None) ->
     return serve
 
 
+class _Stage(Enum):
+    """What an app may send next."""
+
+    START = "http.response.start"
+    BODY = "http.response.body"
+    # The same, with trailers to follow.
+    BODY_AND_TRAILERS = "http.response.body before its trailers"
+    TRAILERS = "http.response.trailers"
+    FILE = "nothing until the file is sent"
+    DONE = "nothing"
+
+
+# Looking a member up in its class costs a microsecond's tenth each time.
+_START, _BODY, _BODY_AND_TRAILERS, _TRAILERS, _FILE, _DONE = _Stage
+
+
 class _Call:
     """The two callables of one call, and what they have to remember."""
 
-    __slots__ = ("_exchange", "_is_started", "_burst")
+    __slots__ = ("_exchange", "_stage", "_burst", "_trailers")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._is_started = False
+        self._stage = _START
         self._burst = 0
 
     async def receive(self) -> Message:
@@ -72,37 +92,91 @@ class _Call:
         """`http.response.start`, then `http.response.body` until the last; after that, messages are ignored.
 
         Raises ClientDisconnected (an OSError) when the client is gone, and TypeError, ValueError or RuntimeError for
-        a message that is wrong or comes out of order.
+        a message that is wrong or comes out of order. What most apps send is done here, the rest is `_send_other`'s.
         """
         exchange = self._exchange
         try:
             kind = message["type"]
-            if kind == "http.response.body" and self._is_started:
-                if exchange.is_answered:
-                    return
+            if kind == "http.response.body" and self._stage is _BODY:
                 body = message.get("body", b"")
                 if type(body) is not bytes:
-                    body = _octets(body)
-                is_last = not message.get("more_body", False)
-                exchange.write(body, is_last)
-                if not is_last:
-                    self._burst += len(body) + _COST_OF_SEND
-                    if exchange.is_full:
-                        await exchange.wait_writable()
-                    elif self._burst > MOST_IN_TURN:
-                        self._burst = 0
-                        await asyncio.sleep(0)
-            elif kind == "http.response.start" and not self._is_started:
+                    body = octets_of(message, "body")
+                more = message.get("more_body", False)
+                if more is False:
+                    exchange.write(body, True)
+                    self._stage = _DONE
+                    return
+                if more is not True:
+                    raise wrong(message, "more_body", "a bool")
+                exchange.write(body, False)
+                self._burst += len(body) + _COST_OF_SEND
+                if exchange.is_full:
+                    await exchange.wait_writable()
+                elif self._burst > MOST_IN_TURN:
+                    self._burst = 0
+                    await asyncio.sleep(0)
+            elif kind == "http.response.start" and self._stage is _START:
+                status = message["status"]
+                if type(status) is not int:
+                    status = int(take(message, "status", int, "an int"))
+                has_trailers = "trailers" in message and extensions.has_trailers(exchange, message)
                 if exchange.is_gone:
                     raise ClientDisconnected("the client is gone")
-                exchange.start(message["status"], message.get("headers", ()))
-                self._is_started = True
-            elif not exchange.is_answered:
-                raise _misplaced(kind)
-        except KeyError as error:
-            raise ValueError(f"{message.get('type', 'a message')} without {error}") from None
-        except ResponseError as error:
-            raise ValueError(f"{kind}: {error}") from None
+                exchange.start(status, message.get("headers", ()))
+                self._stage = _BODY_AND_TRAILERS if has_trailers else _BODY
+            else:
+                await self._send_other(kind_of(message), message)
+        except (KeyError, TypeError, ResponseError) as error:
+            raise explained(error, message) from None
+
+    async def _send_other(self, kind: str, message: Message) -> None:
+        """Extensions, and whatever is wrong."""
+        exchange, stage = self._exchange, self._stage
+        if stage is _DONE:
+            return
+        if exchange.is_gone:
+            raise ClientDisconnected("the client is gone")
+        has_body = stage is _BODY or stage is _BODY_AND_TRAILERS
+        if kind == "http.response.early_hint" and (has_body or stage is _START):
+            extensions.send_hint(exchange, message)
+        elif kind == "http.response.zerocopysend" and has_body:
+            part = extensions.part_of(message)
+            await self._send_file(extensions.send_part(exchange, message, part))
+            if part.is_last:
+                self._end_body()
+        elif kind == "http.response.pathsend" and has_body and not exchange.is_begun:
+            await self._send_file(extensions.send_path(exchange, message))
+            self._end_body()
+        elif kind == "http.response.body" and has_body:
+            exchange.write(octets_of({"body": b"", **message}, "body"), False)
+            if not take(message, "more_body", bool, "a bool", False):
+                self._end_body()
+            await exchange.pause()
+        elif kind == "http.response.trailers" and stage is _TRAILERS:
+            self._trailers += extensions.fields_of(message)
+            if not take(message, "more_trailers", bool, "a bool", False):
+                exchange.trail(self._trailers)
+                exchange.write(b"", True)
+                self._stage = _DONE
+        else:
+            raise _misplaced(kind, stage)
+
+    async def _send_file(self, sending: Coroutine[None, None, None]) -> None:
+        """Let nothing else be sent meanwhile."""
+        stage, self._stage = self._stage, _FILE
+        try:
+            await sending
+        finally:
+            self._stage = stage
+
+    def _end_body(self) -> None:
+        """The body is complete: so is the response, unless trailers follow."""
+        if self._stage is _BODY_AND_TRAILERS:
+            self._stage = _TRAILERS
+            self._trailers: list[Any] = []
+        else:
+            self._exchange.write(b"", True)
+            self._stage = _DONE
 
     def fail(self, error: BaseException) -> None:
         """The app raised: answer 500 if nothing was sent, else cut the connection; tell the log."""
@@ -145,20 +219,15 @@ class _Call:
             pass
 
 
-def _misplaced(kind: object) -> Exception:
+def _misplaced(kind: str, stage: _Stage) -> Exception:
     """What is wrong with a message that does not fit: its type, or its place."""
+    if kind not in _KNOWN:
+        return ValueError(f"unknown message type {kind!r}; {stage.value} was expected")
     if kind == "http.response.start":
-        return RuntimeError("http.response.start was sent already; http.response.body was expected")
-    if kind == "http.response.body":
-        return RuntimeError("http.response.body came before http.response.start")
-    return ValueError(f"unknown message type {kind!r}; expected http.response.start or http.response.body")
-
-
-def _octets(body: object) -> bytes:
-    """A body that is not bytes: other buffers are copied, anything else is a mistake."""
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        return bytes(body)
-    raise TypeError(f"http.response.body: 'body' must be bytes, not {type(body).__name__}")
+        return RuntimeError(f"http.response.start was sent already; {stage.value} was expected")
+    if stage is _START:
+        return RuntimeError(f"{kind} came before http.response.start")
+    return RuntimeError(f"{kind} came where {stage.value} was expected")
 
 
 def _is_farewell(error: BaseException) -> bool:

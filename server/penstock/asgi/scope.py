@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..connection.exchange import Exchange
+from .extensions import OFFERED
 
 # As a number: `b"%" in octets` first tries whether b"%" is one, and raises and catches an error inside, in each request.
 _PERCENT = ord("%")
@@ -34,6 +35,7 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
         "raw_path": root_path.encode() + raw_path if root_path else raw_path,
         "query_string": head.query,
         "headers": head.fields.copy(),
+        "extensions": OFFERED[head.version].copy(),
     }
     if state is not None:
         scope["state"] = state.copy()

@@ -61,7 +61,7 @@ class Http1Codec:
 
     __slots__ = (
         "wants_close", "buffer", "_limits", "_request", "_head_reader", "_head", "_reader",
-        "_response", "_status", "_start", "_length", "_framing", "_left", "_is_ordinary",
+        "_response", "_status", "_start", "_length", "_framing", "_left", "_is_ordinary", "_trailers",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -79,6 +79,7 @@ class Http1Codec:
         self._start = b""
         # Of the present request: HTTP/1.1, not HEAD, without a body, keeps the connection.
         self._is_ordinary = False
+        self._trailers = b""
         self._length: int | None = None
         self._framing = _NO_BODY
         self._left = 0
@@ -94,6 +95,11 @@ class Http1Codec:
     def is_quiet(self) -> bool:
         """The client has said that this request is its last, and all of it was read: nothing more will come."""
         return self._request is _COMPLETE and not self.buffer.size and self._head is not None and not self._head.keeps_alive
+
+    @property
+    def is_bodiless(self) -> bool:
+        """The response that has begun has no body, whatever is written: it is to HEAD, or has such a status."""
+        return self._framing is _NO_BODY
 
     @property
     def is_response_begun(self) -> bool:
@@ -180,34 +186,42 @@ class Http1Codec:
 
         Raises ResponseError when the body does not fit the Content-Length that the app gave, with nothing encoded.
         """
+        if self._response is _HELD and is_last and self._is_ordinary and not self.wants_close and self._status not in _WITHOUT_CONTENT:
+            return self._encode_whole(octets)
+        start, end = self.encode_frame(len(octets), is_last)
+        if self._framing is _NO_BODY:
+            octets = b""
+        if is_last:
+            if self._framing is _CHUNKS:
+                end += b"0\r\n" + self._trailers + b"\r\n"
+            self._trailers = b""
+            self._end_response()
+        # Small parts leave joined; a large one is never copied.
+        if len(octets) <= _JOIN_BELOW:
+            start += octets + end
+            return [start] if start else []
+        return [part for part in (start, octets, end) if part]
+
+    def encode_frame(self, size: int, is_last: bool) -> tuple[bytes, bytes]:
+        """What goes before and behind a piece of the body of `size` octets that somebody else sends, unless `is_bodiless`.
+
+        The response stays open also after the last piece, until `encode_body` ends it.
+        """
         if self._response is _HELD:
-            if is_last and self._is_ordinary and not self.wants_close and self._status not in _WITHOUT_CONTENT:
-                return self._encode_whole(octets)
-            start = self._encode_held_head(octets, is_last)
+            start = self._encode_held_head(size, is_last)
         elif self._response is _STARTED:
             start = b""
         else:
             raise ResponseError("a body without a response that has begun")
-        framing, end = self._framing, b""
-        if framing is _LENGTH:
-            size = len(octets)
+        end = b""
+        if self._framing is _LENGTH:
             if size > self._left or (is_last and size != self._left):
                 raise _misfit(size - self._left)
             self._left -= size
-        elif framing is _NO_BODY:
-            octets = b""
-        elif framing is _CHUNKS:
-            if octets:
-                start += b"%x\r\n" % len(octets)
-                end = b"\r\n"
-            if is_last:
-                end += b"0\r\n\r\n"
-        if is_last:
-            self._end_response()
-        # Small parts leave joined; a large one is never copied.
-        if len(octets) <= _JOIN_BELOW:
-            return [start + octets + end] if end else [start + octets]
-        return [part for part in (start, octets, end) if part]
+        elif self._framing is _CHUNKS and size:
+            start += b"%x\r\n" % size
+            end = b"\r\n"
+        return start, end
 
     def _encode_whole(self, octets: bytes) -> list[bytes]:
         """An ordinary response in one piece, as nearly all are: deciding nothing saves a twelfth of a request's cost."""
@@ -220,14 +234,10 @@ class Http1Codec:
         start = self._start + (_LENGTH_LINES.get(size) or _length_line(size)) + b"\r\n"
         return [start + octets] if size <= _JOIN_BELOW else [start, octets]
 
-    def encode_last_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-        """End a body in chunks with trailers; elsewhere they have no place and are left out (RFC 9112 7.1.2)."""
-        start = self.encode_body(b"", False)
-        if self._framing is not _CHUNKS:
-            return start + self.encode_body(b"", True)
-        end = b"0\r\n" + encode_trailers(fields) + b"\r\n"
-        self._end_response()
-        return [part for part in (*start, end) if part]
+    def hold_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep fields for the end of the body; behind anything but chunks they have no place and are left out (RFC 9112 7.1.2)."""
+        self._trailers = encode_trailers(fields)
+        self._is_ordinary = False
 
     def encode_refusal(self, status: int, reason: str, defaults: Defaults) -> bytes:
         """A whole response of the server's own, the last one on this connection."""
@@ -242,7 +252,7 @@ class Http1Codec:
         self.encode_head(status, fields, defaults)
         return b"".join(self.encode_body(text, True))
 
-    def _encode_held_head(self, octets: bytes, is_last: bool) -> bytes:
+    def _encode_held_head(self, size: int, is_last: bool) -> bytes:
         """Choose the framing (RFC 9112 6), decide about the connection, and put the head together."""
         head, status, length = self._head, self._status, self._length
         framing_line = b""
@@ -251,15 +261,15 @@ class Http1Codec:
             # RFC 9110 8.6: never in a 204, none of it in a 205; elsewhere only what a GET would have been told.
             if status == 205:
                 length = 0
-            elif length is None and is_last and octets and status != 304:
-                length = len(octets)
+            elif length is None and is_last and size and status != 304:
+                length = size
             if length is not None and status != 204:
                 framing_line = b"content-length: %d\r\n" % length
-        elif length is not None or is_last:
+        elif length is not None or (is_last and not self._trailers):
             framing = _LENGTH
-            self._left = len(octets) if length is None else length
-            if len(octets) > self._left or (is_last and len(octets) != self._left):
-                raise _misfit(len(octets) - self._left)
+            self._left = size if length is None else length
+            if size > self._left or (is_last and size != self._left):
+                raise _misfit(size - self._left)
             framing_line = b"content-length: %d\r\n" % self._left
         elif head is not None and head.version == "1.1":
             framing = _CHUNKS

@@ -7,6 +7,7 @@ callbacks, one for octets to read and one for a queue that has emptied.
 """
 
 import asyncio
+import os
 import socket
 import struct
 import sys
@@ -114,6 +115,33 @@ class Channel:
             self.queued = size - sent
             self._wait_for_room()
 
+    # ── a file, sent by the kernel ──
+
+    @property
+    def sends_files(self) -> bool:
+        """`send_file` can be used."""
+        return hasattr(os, "sendfile")
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> int:
+        """Have the kernel send octets of a file: how many it took. OSError as of os.sendfile. Nothing may be queued."""
+        sent = os.sendfile(self._descriptor, descriptor, offset, count)
+        if self.stalls_at is not NEVER:
+            self.stalls_at = self._loop.time() + self._write_timeout
+        return sent
+
+    def lend(self, on_writable: Callable[[], object]) -> None:
+        """Until `take_back`, have `on_writable` called while the peer takes more. Nothing may be written meanwhile."""
+        self._queue = deque()
+        self.stalls_at = self._loop.time() + self._write_timeout
+        self._loop.add_writer(self._descriptor, on_writable)
+
+    def take_back(self) -> None:
+        """What was lent is ours again. Nothing happens when the channel was closed meanwhile."""
+        if self._queue is not None:
+            self._settle(self._queue)
+
+    # ── gathering, and the end ──
+
     def cork(self) -> None:
         """Gather what is written until `uncork`, so that answers to pipelined requests leave together."""
         if self._queue is None:
@@ -199,6 +227,8 @@ class Channel:
 
 def _send_parts(sock: socket.socket, parts: list[bytes] | list[bytes | memoryview]) -> int:
     """Send several parts in one call; Windows' Python has no sendmsg, so they are joined there."""
+    if not parts:
+        return 0
     if hasattr(sock, "sendmsg"):
         return sock.sendmsg(parts)
     return sock.send(b"".join(parts))

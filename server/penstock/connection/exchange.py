@@ -89,7 +89,7 @@ class Exchange:
     async def wait_readable(self) -> None:
         """Wait until `take` or `is_over` may say something new."""
         try:
-            await self._wait()
+            await self.wait()
         finally:
             self.connection.stop_clock(self)
 
@@ -137,6 +137,23 @@ class Exchange:
                 self.wake()
             connection.end_answer(self)
 
+    def put(self, parts: list[bytes]) -> None:
+        """Send octets of the response as they are. ClientDisconnected when nobody is there."""
+        if not self.is_gone:
+            self.connection.channel.write([part for part in parts if part])
+            if self.connection.channel.is_broken:
+                self.connection.close()
+        if self.is_gone:
+            raise ClientDisconnected("the client is gone")
+
+    def hint(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Tell the client something before the response begins (RFC 8297); left out where it cannot be told."""
+        self.put([self.connection.codec.encode_interim(103, fields)])
+
+    def trail(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep fields for the end of the body."""
+        self.connection.codec.hold_trailers(fields)
+
     @property
     def is_begun(self) -> bool:
         """Some of the response is on its way: another one can no longer take its place."""
@@ -150,9 +167,23 @@ class Exchange:
     async def wait_writable(self) -> None:
         """Wait until the client has taken enough. ClientDisconnected when it went instead."""
         while self.connection.channel.is_full and not self.is_gone:
-            await self._wait()
+            await self.wait()
         if self.is_gone:
             raise ClientDisconnected("the client is gone")
+
+    async def wait_flushed(self) -> None:
+        """Wait until the client has taken all that was written. ClientDisconnected when it went instead."""
+        self.connection.channel.uncork()
+        while self.connection.channel.queued and not self.is_gone:
+            await self.wait()
+        self.put([])
+
+    async def pause(self) -> None:
+        """Between two pieces: wait until the client has taken enough, or let the others have their turn."""
+        if self.is_full:
+            await self.wait_writable()
+        else:
+            await asyncio.sleep(0)
 
     def drop_start(self) -> None:
         """Forget a response that was started, none of which is on its way."""
@@ -191,7 +222,8 @@ class Exchange:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
+        """Wait until something happens, whatever it is."""
         waiter = self.connection.service.loop.create_future()
         if self._waiters is None:
             self._waiters = []

@@ -51,6 +51,9 @@ def test_every_key_of_the_specification_is_there(scope_of: Callable[..., Scope])
         "raw_path": b"/a%20b",
         "query_string": b"x=%20",
         "headers": [(b"host", b"Test"), (b"x-two", b"1"), (b"x-two", b"2")],
+        "extensions": {name: {} for name in (
+            "http.response.trailers", "http.response.early_hint", "http.response.pathsend", "http.response.zerocopysend",
+        )},
     }
     assert type(scope) is dict and type(scope["client"][1]) is int
 
@@ -66,6 +69,20 @@ def test_the_path_is_decoded_and_the_raw_one_kept(scope_of: Callable[..., Scope]
 def test_an_old_client_has_its_version_with_a_point(scope_of: Callable[..., Scope]) -> None:
     assert scope_of(request(version="1.0"))["http_version"] == "1.0"
     assert scope_of(request(version="1.2"))["http_version"] == "1.1"
+
+
+def test_an_old_client_is_offered_only_what_can_reach_it(scope_of: Callable[..., Scope]) -> None:
+    assert set(scope_of(request(version="1.0"))["extensions"]) == {"http.response.pathsend", "http.response.zerocopysend"}
+
+
+def test_what_an_app_makes_of_its_scope_is_not_in_the_next_one(scope_of: Callable[..., Scope]) -> None:
+    scope = scope_of(request())
+    scope["extensions"]["mine"] = {}
+    scope["headers"].clear()
+    scope["asgi"]["mine"] = True
+    scope.clear()
+    fresh = scope_of(request())
+    assert "mine" not in fresh["extensions"] and fresh["headers"] and "mine" not in fresh["asgi"]
 
 
 def test_the_root_path_stands_before_the_path(scope_of: Callable[..., Scope]) -> None:

@@ -136,7 +136,7 @@ def test_an_empty_piece_does_not_end_a_chunked_body() -> None:
     codec = fed(GET)
     codec.encode_head(200, [], NO_DEFAULTS)
     assert codec.encode_body(b"", False)[0].endswith(b"\r\n\r\n")
-    assert codec.encode_body(b"", False) == [b""]
+    assert codec.encode_body(b"", False) == []
     assert codec.encode_body(b"a", False) == [b"1\r\na\r\n"]
     assert codec.encode_body(b"", True) == [b"0\r\n\r\n"]
 
@@ -331,10 +331,15 @@ def test_whatever_an_app_does_a_client_reads_what_it_said_or_sees_a_cut() -> Non
 # ── trailers ──
 
 
+def last_trailers(codec: Http1Codec, fields: list[tuple[bytes, bytes]]) -> list[bytes]:
+    codec.hold_trailers(fields)
+    return codec.encode_body(b"", True)
+
+
 def test_trailers_end_a_chunked_body() -> None:
     codec = fed(GET)
     codec.encode_head(200, [], NO_DEFAULTS)
-    sent = b"".join(codec.encode_body(b"hello", False) + codec.encode_last_trailers([(b"x-sum", b"5")]))
+    sent = b"".join(codec.encode_body(b"hello", False) + last_trailers(codec, [(b"x-sum", b"5")]))
     (response,) = read_responses(sent)
     assert (response.body, response.get(b"trailer x-sum")) == (b"hello", b"5")
     assert isinstance(events(fed(GET, codec)), list)
@@ -344,14 +349,14 @@ def test_trailers_end_a_chunked_body() -> None:
 def test_trailers_have_no_place_in_other_framings(request_octets: bytes, fields: list[tuple[bytes, bytes]]) -> None:
     codec = fed(request_octets)
     codec.encode_head(200, fields, NO_DEFAULTS)
-    sent = b"".join(codec.encode_body(b"hello", False) + codec.encode_last_trailers([(b"x-sum", b"5")]))
+    sent = b"".join(codec.encode_body(b"hello", False) + last_trailers(codec, [(b"x-sum", b"5")]))
     assert b"x-sum" not in sent
 
 
 def test_trailers_may_follow_a_head_at_once() -> None:
     codec = fed(GET)
     codec.encode_head(200, [], NO_DEFAULTS)
-    (response,) = read_responses(b"".join(codec.encode_last_trailers([(b"x-sum", b"5")])))
+    (response,) = read_responses(b"".join(last_trailers(codec, [(b"x-sum", b"5")])))
     assert (response.body, response.get(b"trailer x-sum")) == (b"", b"5")
 
 
@@ -360,8 +365,52 @@ def test_trailers_that_are_refused_leave_the_response_unfinished() -> None:
     codec.encode_head(200, [], NO_DEFAULTS)
     codec.encode_body(b"hello", False)
     with pytest.raises(ResponseError):
-        codec.encode_last_trailers([(b"x", b"\r\n")])
-    assert b"".join(codec.encode_last_trailers([])) == b"0\r\n\r\n"
+        last_trailers(codec, [(b"x", b"\r\n")])
+    assert b"".join(last_trailers(codec, [])) == b"0\r\n\r\n"
+
+
+def test_trailers_are_those_of_one_response_alone() -> None:
+    codec = fed(GET)
+    codec.encode_head(200, [], NO_DEFAULTS)
+    last_trailers(codec, [(b"x-sum", b"5")])
+    fed(GET, codec).encode_head(200, [], NO_DEFAULTS)
+    assert codec.encode_body(b"hello", False) and codec.encode_body(b"", True) == [b"0\r\n\r\n"]
+
+
+# ── a body that somebody else sends ──
+
+
+@pytest.mark.parametrize("request_octets, fields, is_last, framing, around", [
+    (GET, [], True, b"content-length: 5\r\n", [b"hello"]),
+    (GET, [], False, b"transfer-encoding: chunked\r\n", [b"5\r\nhello\r\n", b"0\r\n\r\n"]),
+    (GET, [(b"content-length", b"5")], False, b"content-length: 5\r\n", [b"hello"]),
+    (OLD, [], False, b"connection: close\r\n", [b"hello"]),
+])
+def test_what_goes_around_a_piece_of_another_is_what_goes_around_ones_own(
+    request_octets: bytes, fields: list[tuple[bytes, bytes]], is_last: bool, framing: bytes, around: list[bytes]
+) -> None:
+    codec = fed(request_octets)
+    codec.encode_head(200, fields, NO_DEFAULTS)
+    start, end = codec.encode_frame(5, is_last)
+    assert codec.is_response_begun and not codec.is_bodiless
+    last = codec.encode_body(b"", True)
+    head, _, body = (start + b"hello" + end + b"".join(last)).partition(b"\r\n\r\n")
+    assert framing in head + b"\r\n" and body == b"".join(around)
+
+
+def test_a_piece_of_another_is_not_to_be_sent_to_head() -> None:
+    codec = fed(HEAD)
+    codec.encode_head(200, [], NO_DEFAULTS)
+    assert codec.encode_frame(5, True) == (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", b"") and codec.is_bodiless
+
+
+@pytest.mark.parametrize("size, is_last", [(6, False), (4, True)])
+def test_a_piece_of_another_has_to_fit_the_length_too(size: int, is_last: bool) -> None:
+    codec = fed(GET)
+    codec.encode_head(200, [(b"content-length", b"5")], NO_DEFAULTS)
+    with pytest.raises(ResponseError, match="1 octets"):
+        codec.encode_frame(size, is_last)
+    assert not codec.is_response_begun
 
 
 # ── the connection ──
