@@ -48,6 +48,11 @@ class TlsChannel(Channel):
         self._has_ended = False
         self._hello = b""
 
+    @property
+    def sends_files(self) -> bool:
+        """The kernel knows nothing of our keys."""
+        return False
+
     # ── the handshake ──
 
     def shake_hands(self) -> bool:

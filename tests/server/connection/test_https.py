@@ -1,5 +1,6 @@
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from support import secure
 from support.wire import Watched, Wire
 
 from penstock.codec.errors import ProtocolError
+from penstock.connection.exchange import Exchange
+from penstock.connection.files import send_file
 from penstock.connection.life import DRAIN_FIRST_BYTE
 from penstock.connection.states import State
 
@@ -205,3 +208,22 @@ def test_a_client_that_says_goodbye_and_keeps_the_socket_is_let_go(wires: Any) -
     client.engine.say_goodbye()
     client.exchange_octets()
     assert wire.state() in (State.LINGERING, State.CLOSED)
+
+
+def test_a_file_arrives_by_encryption_as_by_the_kernel(wires: Any, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2000
+    (tmp_path / "file").write_bytes(content)
+
+    async def answer(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        with (tmp_path / "file").open("rb") as file:
+            await send_file(exchange, file.fileno(), 0, len(content), is_whole=True)
+        exchange.write(b"", True)
+
+    _, client = wires(answer=answer)
+    client.shake_hands()
+    client.say(GET)
+    heard = b""
+    while piece := client.hear():
+        heard += piece
+    assert heard.endswith(b"\r\n\r\n" + content)

@@ -194,3 +194,7 @@ def test_a_peer_that_breaks_the_connection_breaks_what_is_written(ends: Ends) ->
     for _ in range(3):
         ends.channel.write([b"x"])
     assert ends.channel.is_broken
+
+
+def test_the_kernel_cannot_send_files_in_secret(ends: Ends) -> None:
+    assert not ends.channel.sends_files
