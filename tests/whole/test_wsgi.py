@@ -88,7 +88,7 @@ def test_a_failure_is_answered_500_and_the_log_shows_the_applications_lines_alon
     assert client.answer().status == 500
     server.wait_line("LookupError: of the application")
     trace = server.stderr.rpartition("Traceback")[2]
-    assert "wsgi_apps.py" in trace and "asgi" not in trace and "bridge.py" not in trace
+    assert "wsgi_apps.py" in trace and "penstock/asgi" not in trace and "bridge.py" not in trace
 
 
 def test_a_failure_in_the_midst_cuts_the_connection(client: Client) -> None:
