@@ -19,18 +19,22 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .sources import Found
 
-_COMMANDS: dict[str, str] = {}
+_COMMANDS: dict[str, str] = {"ctl": ".supervisor.knock"}
 """Each a module with `main(words)`, which returns the exit code."""
 
 _WIDEST = 100
 
 _INTRO = "Serve an ASGI application over HTTP."
 _APP_HELP = "The application: a module and, after a colon, the name it has there (app when left out)."
-_NO_OBJECTS = "several workers, or a reload, need an import string such as main:app; an object cannot be loaded again"
+_NO_OBJECTS = (
+    "several workers, a reload, and workers that are replaced or controlled need an import string such as main:app;"
+    " an object cannot be loaded again"
+)
 _CONFIG_HELP = "TOML file with more options; without it [tool.penstock] of pyproject.toml, if there is one here."
 _EXAMPLES = (
     "Each option may stand in the environment (PENSTOCK_LOG_LEVEL) and in the file (log_level), too."
-    " To see what holds, and whether it works: penstock check MODULE[:ATTR] [options]"
+    " To see what holds, and whether it works: penstock check MODULE[:ATTR] [options]."
+    " To tell running workers what to do: penstock ctl --help"
 )
 
 
@@ -74,7 +78,8 @@ def serve(found: "Found") -> int:
         log.configure(settings)
         log.tell(found.notes)
     count = settings.workers or 1
-    if count == 1 and not settings.reload:
+    needs_supervisor = settings.reload or settings.worker_lifetime or settings.limit_worker_memory or settings.control
+    if count == 1 and not needs_supervisor:
         return runner.run(app, settings)
     if not isinstance(app, str):
         print(f"penstock: {_NO_OBJECTS}", file=sys.stderr)

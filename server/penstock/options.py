@@ -110,7 +110,7 @@ class Option(NamedTuple):
         if self.kind is str:
             fits = isinstance(value, str) and self._fits_text(value)
         elif self.kind is tuple:
-            fits = fits and all(isinstance(each, str) for each in value)
+            fits = fits and all(isinstance(each, str) and self._fits_text(each) for each in value)
         elif fits:
             low, high = self.doc.minimum, self.doc.maximum
             fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)

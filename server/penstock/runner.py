@@ -26,17 +26,19 @@ from .asgi.application import ApplicationError, load
 from .asgi.bridge import THREAD_NAME
 from .asgi.interface import adapt
 from .asgi.lifespan import LifespanFailed
+from .asgi.smoke import SmokeFailed
+from .asgi.stack import waiting_at
 from .env_file import EnvFileError
 from .listener import ListenError, bind
 from .ready import Announcement
-from .server import Server
+from .server import Server as Server
 from .settings import Settings
 from .tls import TlsError, context_of
 
 ENDED, FORCED, NOT_BOUND, NOT_STARTED = 0, 1, 1, 3
 """Exit codes."""
 
-OnReady = Callable[[list[socket.socket]], None]
+OnReady = Callable[[Server], None]
 
 _SHORTLY = 0.2
 """Seconds in which a thread that was told to end does."""
@@ -97,7 +99,7 @@ async def serve(
     """The life of one app in one process: load, start, serve until told to end, drain; returns the exit code.
 
     Shared by a process on its own and a supervisor's worker. `open_sockets` is called when the app is loaded; the
-    sockets are closed here. `on_ready` is told when requests are taken. Raises CannotStart.
+    sockets are closed here. `on_ready` is given the server when requests are taken. Raises CannotStart.
     """
     sockets: list[socket.socket] = []
     try:
@@ -112,13 +114,13 @@ async def serve(
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        on_ready(sockets)
+        on_ready(server)
         await stopping.first.wait()
         _log.info("Shutting down")
         if not await stopping.or_until_forced(server.drain(has_successor=stopping.has_successor)):
             _log.warning("Forced to end")
             return FORCED
-    except LifespanFailed as error:
+    except (LifespanFailed, SmokeFailed) as error:
         raise CannotStart(str(error), NOT_STARTED) from None
     except (ListenError, TlsError) as error:
         raise CannotStart(str(error), NOT_BOUND) from None
@@ -130,9 +132,19 @@ async def serve(
 
 
 async def _run(app: Any, settings: Settings) -> int:
+    stopping = Stopping(_SIGNALS)
+
+    def announce(server: Server) -> None:
+        announcement.make(server.sockets)
+        server.worn.add_done_callback(end_worn)
+
+    def end_worn(worn: "asyncio.Future[str]") -> None:
+        _log.warning("Ending: this process %s", worn.result())
+        stopping.ask(has_successor=False)
+
     try:
         with closing(Announcement(settings)) as announcement:
-            return await serve(app, settings, lambda: bind(settings), Stopping(_SIGNALS), announcement.make)
+            return await serve(app, settings, lambda: bind(settings), stopping, announce)
     except CannotStart as error:
         message, code = error.args
     except ListenError as error:
@@ -226,7 +238,9 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=1))
+            _, deaf = loop.run_until_complete(asyncio.wait(tasks, timeout=1))
+            for task in deaf:
+                _log.warning("A task does not end although cancelled: %s. It waits here:\n%s", task.get_name(), waiting_at(task))
         loop.run_until_complete(loop.shutdown_asyncgens())
     except KeyboardInterrupt:
         _log.warning("Forced to end")

@@ -1,6 +1,6 @@
 """One app served in one process: starting → serving → draining → closed.
 
-    start   the app's lifespan, then the listening sockets go on the loop
+    start   the app's lifespan, requests on trial, then the listening sockets go on the loop
     drain   the sockets leave the loop, what is open is finished, within one grace period; what hangs is named and
             cancelled; then the app's lifespan is ended
 
@@ -10,13 +10,16 @@ and reads no configuration but its settings.
 
 import asyncio
 import logging
+import random
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 
 from .asgi.http import Application, server_of
-from .asgi.lifespan import Lifespan
+from .asgi.lifespan import Lifespan, LifespanFailed
+from .asgi.smoke import smoke
 from .asgi.stack import waiting_at
 from .connection.acceptor import Acceptor
 from .connection.exchange import Exchange
@@ -55,28 +58,57 @@ class Server:
         self.phase = Phase.STARTING
         self._app = app
         self._settings = settings
-        self._sockets = sockets
+        self.sockets = sockets
+        self.worn: asyncio.Future[str]
+        """From `start` on: done when as many answers were given as may be (`limit_max_requests`); says so."""
         self._tls = tls
         self._lifespan = Lifespan(app, settings.lifespan, _log, settings.timeout_startup, settings.timeout_shutdown)
         self._service: Service | None = None
         self._acceptors: list[Acceptor] = []
 
     async def start(self) -> None:
-        """Start the app and take connections. Raises LifespanFailed; NotImplementedError on a loop without readers."""
+        """Start the app, try it, and take connections.
+
+        Raises LifespanFailed and SmokeFailed; NotImplementedError on a loop without readers.
+        """
         loop = asyncio.get_running_loop()
+        self.worn = loop.create_future()
         await self._lifespan.startup()
         settings = self._settings
+        try:
+            await smoke(self._app, settings, self._lifespan.state)
+        except BaseException:
+            with suppress(LifespanFailed):
+                await self._lifespan.shutdown()
+            raise
         self._service = Service(
             settings,
             loop,
             server_of(self._app, settings.root_path, self._lifespan.state),
-            on_answered=_access_hook(access_logger(settings)),
+            on_answered=self._counting_hook(_access_hook(access_logger(settings))),
             tls=self._tls,
         )
-        self._acceptors = [Acceptor(self._service, sock) for sock in self._sockets]
+        self._acceptors = [Acceptor(self._service, sock) for sock in self.sockets]
         for acceptor in self._acceptors:
             acceptor.start()
         self.phase = Phase.SERVING
+
+    @property
+    def running(self) -> int:
+        """Requests whose app has not ended."""
+        return len(self._service.running) if self._service is not None else 0
+
+    @property
+    def answered(self) -> int:
+        """Answers given. Takes a moment for each open connection."""
+        service = self._service
+        return service.answered + sum(each.answered for each in service.connections) if service is not None else 0
+
+    def balance(self, *, on_accepted: Callable[[], None] | None = None, fair_share: float | None = None) -> None:
+        """Leave new connections to others for a moment where more than `fair_share` requests run; say when some were taken."""
+        if self._service is not None:
+            self._service.on_accepted = on_accepted or self._service.on_accepted
+            self._service.fair_share = fair_share
 
     async def drain(self, *, has_successor: bool = False) -> None:
         """Finish what is open, within the grace period, and end the app. Raises LifespanFailed.
@@ -91,7 +123,7 @@ class Server:
         self.phase = Phase.DRAINING
         for acceptor in self._acceptors:
             acceptor.stop(takes_backlog=not has_successor)
-        for sock in () if has_successor else self._sockets:
+        for sock in () if has_successor else self.sockets:
             sock.close()
         grace, keeps_idle = self._settings.timeout_graceful_shutdown, self._settings.timeout_keep_alive
         if self._settings.reload and has_successor:
@@ -106,6 +138,23 @@ class Server:
             connection.close()
         self.phase = Phase.CLOSED
         await self._lifespan.shutdown()
+
+    def _counting_hook(self, hook: Callable[[Exchange], None] | None) -> Callable[[Exchange], None] | None:
+        """`hook`, and the count of answers where they are limited."""
+        limit = self._settings.limit_max_requests
+        if limit is None:
+            return hook
+        left = limit = limit + random.randint(0, self._settings.limit_max_requests_jitter)
+
+        def count(exchange: Exchange) -> None:
+            nonlocal left
+            left -= 1
+            if hook is not None:
+                hook(exchange)
+            if left == 0:
+                self.worn.set_result(f"has given {limit} answers")
+
+        return count
 
 
 def _access_hook(write: AccessLogger | None) -> Callable[[Exchange], None] | None:

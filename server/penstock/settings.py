@@ -12,6 +12,7 @@ from .options import Option, did_you_mean, doc, option_of
 
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 LIFESPAN_MODES = ("auto", "on", "off")
+RELOAD_MODES = ("overlap", "restart")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 
 
@@ -116,6 +117,30 @@ class Settings:
     reload_delay: float = field(default=0.25, metadata=doc(
         "Seconds between two looks at the files.",
         group=_PROCESSES, metavar="SECONDS", minimum=0.01))
+    reload_mode: str = field(default="overlap", metadata=doc(
+        "Whether new code starts beside the old, or when the old is gone, for applications that cannot live twice.",
+        group=_PROCESSES, metavar="MODE", choices=RELOAD_MODES))
+    smoke: tuple[str, ...] = field(default=(), metadata=doc(
+        "Path that must be answered below 500 before requests are taken; may be given again.",
+        group=_PROCESSES, metavar="PATH", shape=("/.*", "begin with /")))
+    limit_max_requests: int | None = field(default=None, metadata=doc(
+        "Answers after which a worker is replaced; without a supervisor, after which the server ends.",
+        group=_PROCESSES, metavar="N", minimum=1))
+    limit_max_requests_jitter: int = field(default=0, metadata=doc(
+        "Up to so many more, by chance for each worker, lest all are replaced at once.",
+        group=_PROCESSES, metavar="N", minimum=0))
+    worker_lifetime: float | None = field(default=None, metadata=doc(
+        "Seconds after which a worker is replaced, and up to a tenth more by chance.",
+        group=_PROCESSES, metavar="SECONDS", minimum=1))
+    limit_worker_memory: int | None = field(default=None, metadata=doc(
+        "Resident memory above which a worker is replaced.",
+        group=_PROCESSES, metavar="MIB", minimum=1))
+    timeout_worker_healthcheck: float = field(default=5.0, metadata=doc(
+        "Silence of a worker, in seconds, after which its stacks are shown; after twelve times that it is replaced.",
+        group=_PROCESSES, metavar="SECONDS", minimum=1.5))
+    control: str = field(default="", metadata=doc(
+        "Where penstock ctl finds the supervisor: the path of a Unix socket; on Windows of a file that says where.",
+        group=_PROCESSES, metavar="PATH"))
 
     log_level: str = field(default="info", metadata=doc(
         "The least severe messages that are shown.",

@@ -60,7 +60,7 @@ def test_every_setting_can_be_given(served: list[Any]) -> None:
         if option.kind is bool:
             words, value = ["--no-" + option.flag[2:] if option.default else option.flag], not option.default
         else:
-            text = {str: "/x", int: "2", float: "1.5", tuple: "x"}[option.kind]
+            text = {str: "/x", int: "2", float: "1.5", tuple: "/x"}[option.kind]
             text = option.doc.choices[-1] if option.doc.choices else "777" if option.doc.metavar == "OCTAL" else text
             words, value = [option.flag, text], (text,) if option.kind is tuple else option.kind(text)
         assert cli.main(["main:app", *words]) == 7
@@ -206,6 +206,17 @@ def test_remarks_on_the_options_stand_in_the_log(
     assert cli.serve(found(notes=[("warning", "one"), ("info", "two")])) == 7
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [("WARNING", "one"), ("INFO", "two")]
     assert configured == [Settings()]
+
+
+@pytest.mark.parametrize("options", [{"control": "x"}, {"worker_lifetime": 60}, {"limit_worker_memory": 100}])
+def test_one_worker_that_is_replaced_or_controlled_needs_a_supervisor(options: dict[str, Any], started: list[Any]) -> None:
+    assert cli.serve(found(**options)) == 7
+    assert started == [1]
+
+
+def test_a_command_for_a_running_supervisor_is_none_for_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ctl", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: penstock ctl COMMAND")
 
 
 def test_version_names_penstock_and_python(capsys: pytest.CaptureFixture[str]) -> None:

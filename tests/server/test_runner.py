@@ -40,6 +40,15 @@ async def app(scope, receive, send):
     elif path == "/stay":
         print("staying", flush=True)
         await asyncio.Event().wait()
+    elif path == "/deaf":
+        async def deaf():
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    pass
+        app.task = asyncio.get_running_loop().create_task(deaf(), name="the-deaf")
+        await asyncio.sleep(0)
     elif path == "/leak":
         asyncio.get_running_loop().create_task(asyncio.Event().wait())
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -213,8 +222,8 @@ def test_who_is_asked_ends_like_by_a_signal(tmp_path: Path) -> None:
     async def main() -> int:
         stopping = runner.Stopping(())
 
-        def on_ready(sockets: list[Any]) -> None:
-            ready.extend(sockets)
+        def on_ready(server: Any) -> None:
+            ready.extend(server.sockets)
             stopping.ask(has_successor=True)
 
         settings = Settings(port=0, lifespan="off")
@@ -233,7 +242,22 @@ def test_a_life_that_cannot_begin_says_why_with_its_code(app: Any, options: dict
     async def main() -> int:
         settings = Settings(port=0, **options)
         with pytest.raises(runner.CannotStart) as caught:
-            await runner.serve(app, settings, lambda: bind(settings), runner.Stopping(()), lambda sockets: None)
+            await runner.serve(app, settings, lambda: bind(settings), runner.Stopping(()), lambda server: None)
         return int(caught.value.args[1])
 
     assert runner.run_to_end(main) == code
+
+
+def test_after_so_many_answers_a_process_of_its_own_ends_in_peace(tmp_path: Path) -> None:
+    server = start(tmp_path, "--limit-max-requests", "2")
+    for _ in range(2):
+        assert ask((server.host, server.port), request()).status == 200
+    assert server.wait_end() == 0
+    assert "Ending: this process has given 2 answers" in server.stderr and "shutdown" in server.stdout
+
+
+def test_a_task_that_does_not_heed_its_end_is_named_and_holds_nothing_up(tmp_path: Path) -> None:
+    server = start(tmp_path)
+    ask((server.host, server.port), request("/deaf"))
+    assert server.stop() == 0
+    assert "A task does not end although cancelled: the-deaf. It waits here:" in server.stderr and "in deaf" in server.stderr

@@ -13,6 +13,7 @@ from support.client import Client, ask, request
 from support.hangs import bounded
 
 from penstock.asgi.lifespan import LifespanFailed
+from penstock.asgi.smoke import SmokeFailed
 from penstock.listener import bind
 from penstock.server import Phase, Server
 from penstock.settings import Settings, options
@@ -342,3 +343,68 @@ def test_every_setting_is_read_by_some_room() -> None:
     # What is taken for another server's sake changes nothing, and says so.
     ours = [each.name for each in options() if not each.doc.group.startswith("Taken for")]
     assert [each for each in ours if not re.search(rf"settings\.{each}\b|\[1\]\.{each}\b", source)] == []
+
+
+def test_it_tells_how_many_requests_run_and_were_answered() -> None:
+    server = Server(App(), Settings(), [])
+    assert (server.running, server.answered) == (0, 0)
+    server.balance(fair_share=1.0)
+    with running() as server_running, Client(server_running.address) as client:
+        server = server_running.server
+        ask(server_running.address, request())
+        for _ in range(2):
+            client.send(request())
+            client.answer()
+        client.send(request("/wait"))
+        server_running.wait_for(lambda: server.running == 1 and server.answered == 3)
+        server_running.loop.call_soon_threadsafe(server_running.app.go.set)
+        client.answer()
+        server_running.wait_for(lambda: (server.running, server.answered) == (0, 4))
+
+
+def test_after_so_many_answers_it_says_once_that_it_is_worn_and_serves_on() -> None:
+    with running(limit_max_requests=3) as server:
+        for _ in range(2):
+            ask(server.address, request())
+        assert not server.server.worn.done()
+        for _ in range(2):
+            ask(server.address, request())
+        assert server.server.worn.result() == "has given 3 answers"
+
+
+def test_the_number_of_answers_differs_by_chance() -> None:
+    found = set()
+    for _ in range(20):
+        with running(limit_max_requests=1, limit_max_requests_jitter=3) as server:
+            while not server.server.worn.done():
+                ask(server.address, request())
+        found.add(server.server.worn.result())
+        if len(found) > 1:
+            break
+    assert len(found) > 1 and found <= {f"has given {count} answers" for count in (1, 2, 3, 4)}
+
+
+def test_what_does_not_stand_its_trial_takes_no_connection_and_is_stopped() -> None:
+    class Failing(App):
+        async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                raise ZeroDivisionError
+            await super().__call__(scope, receive, send)
+
+    app = Failing()
+    server = Running(app, smoke=("/", "/other"))
+    try:
+        with pytest.raises(SmokeFailed, match=r"for / \(--smoke\) failed"):
+            server.do(server.server.start())
+        assert app.lived == ["startup", "shutdown"] and server.server.phase is Phase.STARTING
+    finally:
+        server.close()
+
+
+def test_who_balances_several_processes_is_told_of_new_connections_and_tells_a_share() -> None:
+    taken: list[None] = []
+    with running() as server:
+        server.server.balance(on_accepted=lambda: taken.append(None))
+        server.server.balance(fair_share=0.0)
+        ask(server.address, request())
+        assert taken == [None]

@@ -24,7 +24,7 @@ def test_every_option_of_processes_and_reload_is_in_the_table_with_its_default()
 
 
 def test_the_pages_name_only_options_and_files_that_there_are() -> None:
-    flags = {option.flag for option in options()}
+    flags = {"--json"} | {option.flag for option in options()}
     for page in (RELOAD, WINDOWS):
         assert set(re.findall(r"--[a-z-]+[a-z]", page)) <= flags
         for path in re.findall(r"`((?:tests|docs)/[\w/.]+)`", page):

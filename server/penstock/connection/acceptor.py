@@ -34,6 +34,10 @@ PAUSE = 0.5
 WARN_EVERY = 60.0
 """Seconds between two warnings of it."""
 
+ASIDE = 0.005
+"""Seconds for which connections are left to other processes that run fewer requests. What then still waits is taken: the
+others may be unable to."""
+
 FLOOD = 64
 """A client too many is told so; but when so many are being told, the next ones are dropped without a word."""
 
@@ -48,6 +52,7 @@ class Acceptor:
         self._socket = sock
         self._kind = HttpConnection if service.tls is None else HttpsConnection
         self._is_started = False
+        self._has_stepped_aside = False
         self._left_at = 0.0
         self._next_warning = 0.0
         self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
@@ -76,6 +81,18 @@ class Acceptor:
                 pass
 
     def _on_readable(self) -> None:
+        service = self._service
+        is_over = service.fair_share is not None and len(service.running) > service.fair_share
+        if is_over and not self._has_stepped_aside:
+            self._has_stepped_aside = True
+            self._leave_for(ASIDE)
+            return
+        self._has_stepped_aside = False
+        self._accept_some()
+        if service.on_accepted is not None:
+            service.on_accepted()
+
+    def _accept_some(self) -> None:
         time = self._service.loop.time
         now = time()
         end = now + (now - self._left_at) * _SHARE
@@ -136,10 +153,13 @@ class Acceptor:
             self._next_warning = loop.time() + WARN_EVERY
             hint = "Raise the limit of open files (ulimit -n) or set --limit-connections."
             _log.warning("Accepting pauses: %s. %s", error.strerror or error, hint)
+        self._leave_for(PAUSE)
+
+    def _leave_for(self, seconds: float) -> None:
         if self._is_started:
             self._is_started = False
-            loop.remove_reader(self._socket.fileno())
-            loop.call_later(PAUSE, self._resume)
+            self._service.loop.remove_reader(self._socket.fileno())
+            self._service.loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:
         if not self._service.is_draining:

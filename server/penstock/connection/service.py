@@ -36,6 +36,13 @@ Serve = Callable[[Exchange], Coroutine[None, None, None]]
 class Service:
     """Settings, hooks and the open connections of one server."""
 
+    on_accepted: Callable[[], None] | None = None
+    """Called when connections were taken, when somebody wants to know (a supervisor that balances workers)."""
+    fair_share: float | None = None
+    """With more running requests than this, new connections are left to other processes for a moment."""
+    answered = 0
+    """Responses completed on connections that are closed."""
+
     def __init__(
         self,
         settings: Settings, loop: asyncio.AbstractEventLoop, serve: Serve, *,
@@ -87,6 +94,7 @@ class Service:
 
     def discard(self, connection: "Connection") -> None:
         """A connection was closed."""
+        self.answered += connection.answered
         self.connections.discard(connection)
         if self._clients is not None and connection.client is not None:
             host = connection.client[0]

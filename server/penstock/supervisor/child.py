@@ -3,7 +3,8 @@
 It takes what `handover.py` gives it and lives the same life as a process on its own (`runner.serve`), except that it
 is told on its control line when to end, and tells there how it fares:
 
-    hears   drain (has_successor)       says   ready, failed (message), beat, leaving, files (paths)
+    hears   drain (has_successor)       says   ready, failed (message), files (paths), worn (because)
+            share (running)                    beat and leaving (running, answered, memory), busy (running)
 
 Ctrl+C is the supervisor's. The end of the line means that the supervisor is gone: what is open is finished, then the
 worker ends; a thread that waits for the end of the lifeline sees to that if nothing else does.
@@ -21,10 +22,14 @@ import time
 from .. import log, runner
 from ..settings import Settings, from_options
 from .control import Control
-from .handover import Post, take
+from .handover import EARLY, Post, take
+from .memory import resident
 
 BEAT = 1.0
 """Seconds between two signs of life."""
+
+BUSY_AFTER = 0.05
+"""Seconds after a new connection in which the supervisor is told how much runs, if that has changed."""
 
 _IGNORED = ("SIGINT", "SIGHUP")
 _LAST_GRACE = 5.0
@@ -45,6 +50,8 @@ def main() -> int:
     # A function, because what is ignored (SIG_IGN) would be so in the application's own children, too.
     for number in (getattr(signal, name) for name in _IGNORED if hasattr(signal, name)):
         signal.signal(number, lambda number, frame: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
     threading.Thread(target=_end_with_supervisor, args=(post.lifeline, settings), daemon=True).start()
     log.configure(settings)
     code = runner.run_to_end(lambda: _live(post, settings))
@@ -55,7 +62,7 @@ async def _live(post: Post, settings: Settings) -> int:
     line = _Line(Control(post.control), runner.Stopping(("SIGTERM", "SIGBREAK")), settings.reload)
     try:
         app, sockets = post.rest["app"], post.sockets
-        return await runner.serve(app, settings, lambda: sockets, line.stopping, lambda sockets: line.tell_ready())
+        return await runner.serve(app, settings, lambda: sockets, line.stopping, line.tell_ready)
     except runner.CannotStart as error:
         line.tell_files()
         message, code = error.args
@@ -74,11 +81,15 @@ class _Line:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(control.fileno(), self._on_readable)
         self._beat: asyncio.TimerHandle | None = None
+        self._busy: asyncio.TimerHandle | None = None
         self._tells_files = tells_files
-        self._told = 0
+        self._told = self._told_running = 0
 
-    def tell_ready(self) -> None:
+    def tell_ready(self, server: runner.Server) -> None:
         """Requests are taken. From now on there are signs of life."""
+        self._server = server
+        server.balance(on_accepted=self._on_accepted)
+        server.worn.add_done_callback(lambda worn: self.control.say("worn", because=worn.result()))
         self.control.say("ready")
         self._tell_beat()
 
@@ -90,16 +101,29 @@ class _Line:
 
     def close(self) -> None:
         """No word more; what was said last arrives."""
-        if self._beat is not None:
-            self._beat.cancel()
+        for timer in filter(None, (self._beat, self._busy)):
+            timer.cancel()
         self._loop.remove_reader(self.control.fileno())
         self.control.close()
 
     def _tell_beat(self) -> None:
         self.tell_files()
         # Who was told to end by somebody else says so, or nobody would look for a successor yet.
-        self.control.say("leaving" if self.stopping.first.is_set() else "beat")
+        word, server = "leaving" if self.stopping.first.is_set() else "beat", self._server
+        self._told_running = server.running
+        self.control.mention(word, running=server.running, answered=server.answered, memory=resident())
         self._beat = self._loop.call_later(BEAT, self._tell_beat)
+
+    def _on_accepted(self) -> None:
+        """More may run soon, and the others should know before the next beat."""
+        if self._busy is None:
+            self._busy = self._loop.call_later(BUSY_AFTER, self._tell_busy)
+
+    def _tell_busy(self) -> None:
+        self._busy = None
+        if self._server.running != self._told_running:
+            self._told_running = self._server.running
+            self.control.mention("busy", running=self._told_running)
 
     def _on_readable(self) -> None:
         messages = self.control.hear()
@@ -107,9 +131,11 @@ class _Line:
             self._loop.remove_reader(self.control.fileno())
             _log.warning("The supervisor is gone")
             self.stopping.ask(has_successor=False)
-        elif messages:
-            # There is one thing to hear: drain.
-            self.stopping.ask(has_successor=messages[-1]["has_successor"])
+        for message in messages or ():
+            if message["word"] == "share":
+                self._server.balance(fair_share=message["running"])
+            else:
+                self.stopping.ask(has_successor=message["has_successor"])
 
 
 def _loaded_files() -> list[str]:

@@ -15,6 +15,7 @@ inherited and only their numbers are told. Either way the child's standard input
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 _MODULE = "penstock.supervisor.child"
+
+EARLY = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
+"""Signals of the terminal, which the child holds back until it has handlers: they would end its start with a traceback."""
 
 # Socket or number, as the post has it: WSADuplicateSocket's blob where there is `share`, else a descriptor.
 _CAN_SHARE = hasattr(socket.socket, "share")
@@ -117,7 +121,12 @@ def _start(ear: int, voice: int, inherited: Sequence[int]) -> "subprocess.Popen[
             [*command, *map(str, handles)], stdin=streams[0], stdout=streams[1], stderr=streams[2],
             startupinfo=startup, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
         )  # fmt: skip
-    return subprocess.Popen([*command, str(ear), str(voice)], pass_fds=(ear, voice, *inherited))
+    # A new process begins with what its parent holds back.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, EARLY)
+    try:
+        return subprocess.Popen([*command, str(ear), str(voice)], pass_fds=(ear, voice, *inherited))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _unwrap(token: Any) -> socket.socket:

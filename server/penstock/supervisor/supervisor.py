@@ -13,19 +13,22 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, replace
-from functools import partial
+from typing import Any
 
 from .. import log
 from ..listener import ListenError, bind
 from ..ready import Announcement
 from ..settings import Settings
 from ..tls import TlsError, context_of
-from .fleet import GIVEN_UP, Action, Generation, Member, Phase, Verb, Wanted
-from .fleet import after_crash, after_failure, after_ready, plan
+from .balance import Balance
+from .door import DoorError, open_door, status_of
+from .fleet import FORCED, GIVEN_UP, NOT_BOUND, Action, Generation, Member, Phase, Verb
+from .fleet import after_crash, after_failure, after_look, plan
+from .policy import expiry, is_too_large, retire_limit, wanted
 from .watch import Patterns, Watcher, forget_bytecode
-from .worker import Worker
+from .worker import Worker, reap_strangers
 
 TICK = 0.25
 """Seconds between two looks at the clock: limits are exceeded by so much at most."""
@@ -33,13 +36,13 @@ TICK = 0.25
 _SETTLING = 0.05
 """Seconds without a change after which what was being saved is saved."""
 
-_MARGIN = 4.0
-"""Seconds a retiring worker has beyond its limits, in which it cancels, cleans up and names what hangs."""
+_ASLEEP = 2.0
+"""Seconds between two looks at the clock after which the machine, or this process, must have been asleep."""
+
+_MOST_WORDS = 10_000
+"""What a worker may say between two looks at the clock: many times what it has to say, and few enough to be heard."""
 
 _SERVES_ON = "\nThe code from before serves on. Save again (or send SIGHUP) to try again."
-
-FORCED, NOT_BOUND = 1, 1
-"""Exit codes, beside those of `fleet.py`."""
 
 _log = logging.getLogger("penstock.error")
 
@@ -56,8 +59,9 @@ async def supervise(app: str, settings: Settings, count: int) -> int:
         context_of(settings)
         with closing(Announcement(settings)) as announcement:
             with closing(Supervisor(app, settings, count, bind(settings), announcement.make)) as supervisor:
-                return await supervisor.run()
-    except (ListenError, TlsError) as error:
+                async with open_door(settings.control, supervisor):
+                    return await supervisor.run()
+    except (ListenError, TlsError, DoorError) as error:
         _log.error("%s", error)
         return NOT_BOUND
 
@@ -79,12 +83,14 @@ class Supervisor:
             self._watcher.note_loaded(map(os.path.abspath, env_files))
         self._post = {"app": app, "settings": asdict(settings), "path": list(map(str, sys.path)), "argv": sys.argv}
         self._workers: dict[int, Worker] = {}
+        self._balance = Balance(self._workers)
         self._generation = Generation()
-        self._wanted = _wanted(settings, count)
+        self._wanted = wanted(settings, count)
         self._started = 0
         self._announce = announce
         self._is_announced = False
         self._loop = asyncio.get_running_loop()
+        self._looked_at = self._loop.time()
         self._end: asyncio.Future[int] = self._loop.create_future()
         self._has_terminal = os.isatty(0)
         self._install()
@@ -106,9 +112,40 @@ class Supervisor:
         for sock in self._sockets:
             sock.close()
 
+    def status(self) -> dict[str, Any]:
+        """How the fleet fares."""
+        return status_of(self._workers.values(), self._generation, self._wanted, self._loop.time())
+
+    def stop(self) -> None:
+        """The first time drain and end; the second time end at once."""
+        if self._wanted.exit_code is None:
+            _log.info("Shutting down")
+            self._stop(0)
+        elif not self._end.done():
+            _log.warning("Forced to end")
+            self._end.set_result(FORCED)
+
+    def scale(self, count: int) -> None:
+        """Want so many workers."""
+        self._wanted = replace(self._wanted, count=count, step=count if self._watcher else 1)
+        _log.info("%d workers are wanted", count)
+        self._act()
+
+    def renew(self, cause: str) -> None:
+        """Ask for a new generation."""
+        _log.info("%s: starting anew", cause)
+        self._generation = Generation(self._generation.number + 1)
+        self._act()
+
     # ── what happens ──
 
     def _tick(self) -> None:
+        now = self._loop.time()
+        asleep, self._looked_at = now - self._looked_at - TICK, now
+        for worker in self._workers.values():
+            worker.words = 0
+            if asleep > _ASLEEP:
+                worker.excuse(asleep)
         self._act()
         if not self._end.done():
             self._loop.call_later(TICK, self._tick)
@@ -121,27 +158,49 @@ class Supervisor:
     def _listen(self, worker: Worker) -> bool:
         """Take what a worker has said; False when there is nothing, or nothing more to come."""
         now, messages = self._loop.time(), worker.control.hear()
+        worker.words += len(messages or ())
+        if worker.words > _MOST_WORDS:
+            worker.control.fault, messages = "it never stops talking", None
         if messages is None and not worker.is_gone:
             self._loop.remove_reader(worker.control.fileno())
             worker.is_gone = True
+            if worker.control.fault:
+                _log.error("The %s is replaced, for its control line is of no use: %s", worker, worker.control.fault)
             if worker.member.phase in (Phase.STARTING, Phase.READY):
                 # Mostly it is ending; one that only broke the line is of no use either.
                 self._loop.call_later(1.0, worker.kill)
         for message in messages or ():
-            worker.note_life(now)
-            if message["word"] == "ready" and worker.member.phase is Phase.STARTING:
-                self._on_ready(worker, now)
-            elif message["word"] == "leaving" and worker.member.phase is Phase.READY:
-                worker.enter(Phase.RETIRING, now, self._wanted.retire_limit)
-            elif message["word"] == "failed":
-                self._on_failed(worker, str(message.get("message")), now)
-            elif message["word"] == "files" and self._watcher is not None:
-                self._watcher.note_loaded(message.get("paths", ()))
+            worker.note_life(now, message)
+            self._take(worker, message, now)
         return bool(messages)
+
+    def _take(self, worker: Worker, message: dict[str, Any], now: float) -> None:
+        word, is_ready = message["word"], worker.member.phase is Phase.READY
+        if word == "ready" and worker.member.phase is Phase.STARTING:
+            self._on_ready(worker, now)
+        elif word == "leaving" and is_ready:
+            worker.enter(Phase.RETIRING, now, self._wanted.retire_limit)
+        elif word == "failed":
+            self._on_failed(worker, str(message.get("message")), now)
+        elif word == "files" and self._watcher is not None:
+            self._watcher.note_loaded(message.get("paths", ()))
+        elif word == "worn" and is_ready:
+            self._wear(worker, str(message.get("because")))
+        elif word in ("beat", "busy") and is_ready:
+            if is_too_large(self._settings, worker.memory):
+                self._wear(worker, f"has {(worker.memory or 0) >> 20} MiB resident")
+            self._balance.note()
+
+    def _wear(self, worker: Worker, because: str) -> None:
+        if not worker.member.is_worn:
+            _log.info("The %s %s: another takes its place", worker, because)
+            worker.member = replace(worker.member, is_worn=True)
 
     def _on_ready(self, worker: Worker, now: float) -> None:
         worker.enter(Phase.READY, now)
-        self._generation = after_ready(self._generation, self._members(), self._wanted)
+        worker.member = replace(worker.member, expires_at=expiry(self._settings, now))
+        self._balance.note()
+        self._generation = after_look(self._generation, self._members(), self._wanted, now)
         _log.info("Ready: %s", worker)
         if self._generation.is_proven and not self._is_announced:
             self._is_announced = True
@@ -161,7 +220,7 @@ class Supervisor:
             self._note_failure(worker, f"The {worker} ended before it was ready: {worker.describe_end()}", now)
         elif worker.member.phase is Phase.READY and self._wanted.exit_code is None:
             _log.error("The %s died: %s. Another takes its place.", worker, worker.describe_end())
-            self._generation = after_crash(self._generation, worker.member, now)
+            self._generation = after_crash(self._generation, worker.member, now, by_others=worker.is_ended_by_others)
         self._let_go(worker)
 
     def _note_failure(self, worker: Worker, what: str, now: float) -> None:
@@ -170,34 +229,14 @@ class Supervisor:
         if worker.member.generation == generation.number and (generation.is_proven or not generation.has_failed):
             serve_on = any(each.phase is Phase.READY for each in self._members())
             _log.error("%s%s", what, _SERVES_ON if serve_on else "")
-        self._generation = after_failure(generation, worker.member, now)
-
-    def _on_stop(self) -> None:
-        """A signal to end: the first drains, the second ends at once."""
-        if self._wanted.exit_code is None:
-            _log.info("Shutting down")
-            self._stop(0)
-        elif not self._end.done():
-            _log.warning("Forced to end")
-            self._end.set_result(FORCED)
+        self._generation = after_failure(generation, worker.member, now, by_others=worker.is_ended_by_others)
 
     def _on_hangup(self) -> None:
         """SIGHUP: a rolling restart; but when it was the terminal that went away, the end."""
         if self._has_terminal and not os.isatty(0):
-            self._on_stop()
+            self.stop()
         else:
-            self._renew("SIGHUP")
-
-    def _on_scale(self, change: int) -> None:
-        count = max(1, self._wanted.count + change)
-        self._wanted = replace(self._wanted, count=count, step=count if self._watcher else 1)
-        _log.info("%d workers are wanted", count)
-        self._act()
-
-    def _renew(self, cause: str) -> None:
-        _log.info("%s: starting anew", cause)
-        self._generation = Generation(self._generation.number + 1)
-        self._act()
+            self.renew("SIGHUP")
 
     # ── what is done ──
 
@@ -206,13 +245,14 @@ class Supervisor:
         if self._end.done():
             return
         now = self._loop.time()
-        _reap_strangers({each.process.pid for each in self._workers.values()})
+        reap_strangers({each.process.pid for each in self._workers.values()})
         for worker in list(self._workers.values()):
             if worker.has_ended():
                 # Its last words may wait yet.
                 while self._listen(worker):
                     pass
                 self._on_end(worker, now)
+        self._generation = after_look(self._generation, self._members(), self._wanted, now)
         for action in plan(self._members(), self._wanted, self._generation, now):
             self._do(action, now)
 
@@ -235,7 +275,9 @@ class Supervisor:
         elif worker is not None and action.verb is Verb.KILL:
             self._kill(worker, now)
         elif worker is not None and action.verb is Verb.QUESTION:
-            _log.warning("Nothing was heard from %s for %.0f s; it stands here:", worker, now - worker.member.heard)
+            silence, phase = now - worker.member.heard, worker.member.phase
+            what = f"was not heard for {silence:.0f} s" if phase is Phase.READY else f"is still {phase.value}"
+            _log.warning("The %s %s. It stands here:", worker, what)
             worker.question()
 
     def _start(self, generation: int, now: float) -> None:
@@ -259,7 +301,7 @@ class Supervisor:
 
     def _stop(self, code: int) -> None:
         """Wind the fleet up, and end with `code`."""
-        limit = _limit(self._settings, self._settings.timeout_graceful_shutdown)
+        limit = retire_limit(self._settings, self._settings.timeout_graceful_shutdown)
         self._wanted = replace(self._wanted, exit_code=code, retire_limit=limit)
         self._loop.call_soon(self._act)
         for sock in self._sockets:
@@ -276,8 +318,9 @@ class Supervisor:
     def _install(self) -> None:
         """Take the signals that exist here; in another thread than the main one there are none."""
         handlers: dict[str, Callable[[], None]] = {
-            **dict.fromkeys(("SIGINT", "SIGTERM", "SIGBREAK"), self._on_stop), "SIGHUP": self._on_hangup,
-            "SIGTTIN": partial(self._on_scale, 1), "SIGTTOU": partial(self._on_scale, -1), "SIGCHLD": self._act,
+            **dict.fromkeys(("SIGINT", "SIGTERM", "SIGBREAK"), self.stop), "SIGHUP": self._on_hangup,
+            "SIGTTIN": lambda: self.scale(self._wanted.count + 1), "SIGCHLD": self._act,
+            "SIGTTOU": lambda: self.scale(max(1, self._wanted.count - 1)),
         }  # fmt: skip
         is_main = threading.current_thread() is threading.main_thread()
         for name, handler in handlers.items():
@@ -297,26 +340,4 @@ class Supervisor:
                 for path in changed:
                     forget_bytecode(path)
                 others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-                self._renew(f"{os.path.relpath(changed[0])} changed{others}")
-
-
-def _wanted(settings: Settings, count: int) -> Wanted:
-    start = None if settings.timeout_startup is None else settings.timeout_startup + _MARGIN
-    if settings.reload:
-        # Somebody works on the code: a debugger may hold a worker, and a crash waits for its mending.
-        return Wanted(count, count, _limit(settings, settings.timeout_reload), start, silence_limit=None, most_strikes=None)
-    return Wanted(count, 1, _limit(settings, settings.timeout_graceful_shutdown), start)
-
-
-def _limit(settings: Settings, grace: float | None) -> float | None:
-    """Seconds a worker may retire for before it is killed."""
-    return None if grace is None or settings.timeout_shutdown is None else grace + settings.timeout_shutdown + _MARGIN
-
-
-def _reap_strangers(ours: set[int]) -> None:
-    """As the first process of a container we inherit the orphans of others: leave no zombies."""
-    if os.getpid() != 1 or not hasattr(os, "waitid"):
-        return
-    with suppress(ChildProcessError):
-        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
-            os.waitpid(found.si_pid, 0)
+                self.renew(f"{os.path.relpath(changed[0])} changed{others}")

@@ -13,6 +13,7 @@ from typing import Any
 from .control import Control
 from .fleet import Member, Phase
 from .handover import Handover
+from .policy import is_by_others
 
 
 class Worker:
@@ -20,6 +21,7 @@ class Worker:
 
     def __init__(self, number: int, generation: int, sockets: Sequence[socket.socket], now: float) -> None:
         self.member = Member(number, generation, now)
+        self.born = now
         self._handover = Handover(sockets)
         self.process = self._handover.process
         self.pid = self.process.pid
@@ -28,6 +30,11 @@ class Worker:
         self.was_ready = False
         self.is_gone = False
         """The line has ended: the process is about to, or is beyond us."""
+        self.is_killed = False
+        """By us."""
+        self.running = self.answered = self.words = 0
+        """Requests under way and answered, as it says; what it has said since the last look at the clock."""
+        self.memory: int | None = None
 
     def __str__(self) -> str:
         return f"worker {self.member.number} (process {self.pid})"
@@ -42,9 +49,17 @@ class Worker:
         self.member = replace(self.member, phase=phase, since=now, heard=now, patience=patience)
         self.was_ready |= phase is Phase.READY
 
-    def note_life(self, now: float) -> None:
-        """It gave a sign of life."""
-        self.member = replace(self.member, heard=now, is_questioned=False)
+    def note_life(self, now: float, message: dict[str, Any]) -> None:
+        """It gave a sign of life, and perhaps told how it fares."""
+        is_questioned = self.member.is_questioned and self.member.phase is not Phase.READY
+        self.member = replace(self.member, heard=now, is_questioned=is_questioned)
+        for name in ("running", "answered", "memory"):
+            if isinstance(message.get(name), int):
+                setattr(self, name, message[name])
+
+    def excuse(self, seconds: float) -> None:
+        """So long we were asleep ourselves: it counts for nothing."""
+        self.member = replace(self.member, since=self.member.since + seconds, heard=self.member.heard + seconds)
 
     def retire(self, *, has_successor: bool) -> None:
         """Finish what is open and end."""
@@ -56,13 +71,23 @@ class Worker:
         with suppress(OSError):
             os.write(self._handover.lifeline, b"?")
 
+    def share(self, running: float | None) -> None:
+        """With more running requests than this it is to leave new ones to the others."""
+        self.control.mention("share", running=running)
+
     def kill(self) -> None:
         """End it without asking."""
+        self.is_killed = True
         self.process.kill()
 
     def has_ended(self) -> bool:
         """Whether the process is no more; then it leaves no zombie."""
         return self.process.poll() is not None
+
+    @property
+    def is_ended_by_others(self) -> bool:
+        """Somebody killed it, and it was not us."""
+        return not self.is_killed and is_by_others(self.process.returncode)
 
     def describe_end(self) -> str:
         code = self.process.returncode
@@ -73,3 +98,12 @@ class Worker:
         self.control.close()
         with suppress(OSError):
             os.close(self._handover.lifeline)
+
+
+def reap_strangers(ours: set[int]) -> None:
+    """As the first process of a container we inherit the orphans of others: leave no zombies."""
+    if os.getpid() != 1 or not hasattr(os, "waitid"):
+        return
+    with suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
+            os.waitpid(found.si_pid, 0)

@@ -13,7 +13,7 @@ from support.clock import Clock
 from support.faults import Fault, FaultySocket, exhausted
 from support.wire import hello, serving
 
-from penstock.connection.acceptor import BATCH, FEW, PAUSE, WARN_EVERY, Acceptor
+from penstock.connection.acceptor import ASIDE, BATCH, FEW, PAUSE, WARN_EVERY, Acceptor
 from penstock.connection.service import Service
 from penstock.settings import Settings
 
@@ -281,3 +281,40 @@ def test_stopping_during_a_pause_is_final(listening: Any) -> None:
         server.acceptor.stop(takes_backlog=False)
         server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
         assert not server.service.connections
+
+
+def test_above_its_share_it_leaves_connections_to_others_for_a_moment_and_then_takes_them(listening: Any) -> None:
+    server = listening()
+    told: list[int] = []
+    server.service.on_accepted = lambda: told.append(len(server.service.connections))
+    server.service.fair_share = 0.5
+    with server.connect() as first:
+        assert answer(server, first).body == b"/asked" and told == [1]
+        server.service.running.add(cast(Any, "a long one"))
+        server.loop.time = clock = Clock()
+        with server.connect() as second:
+            second.send(request("/asked"))
+            server.turn()
+            assert told == [1] and len(server.service.connections) == 1
+            # Those that it has are served meanwhile.
+            assert answer(server, first).body == b"/asked"
+            clock.advance(ASIDE)
+            server.turn()
+            assert told == [1, 2]
+            assert second.answer().body == b"/asked"
+        # And the next time again.
+        with server.connect():
+            server.turn()
+            assert told == [1, 2]
+        server.service.running.clear()
+
+
+def test_who_has_stepped_aside_takes_what_waits_when_all_is_to_end(listening: Any) -> None:
+    server = listening()
+    server.service.fair_share = 0.5
+    server.service.running.add(cast(Any, "a long one"))
+    with server.connect() as client:
+        assert len(server.service.connections) == 0
+        server.acceptor.stop(takes_backlog=True)
+        assert answer(server, client).body == b"/asked"
+        server.service.running.clear()

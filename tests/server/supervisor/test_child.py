@@ -110,6 +110,57 @@ def test_it_says_when_it_is_ready_and_that_it_lives(start: Any) -> None:
     child.wait_word("beat")
 
 
+def test_with_each_beat_it_tells_how_it_fares(start: Any) -> None:
+    child = start()
+    child.wait_word("ready")
+    assert child.wait_word("beat") | {"memory": 0} == {"word": "beat", "running": 0, "answered": 0, "memory": 0}
+    for _ in range(3):
+        ask(child.address, request())
+    with socket.create_connection(child.address) as client:
+        client.sendall(request("/stay"))
+        child.output.wait_line("staying")
+        while (beat := child.wait_word("beat"))["running"] == 0:
+            pass
+        assert (beat["running"], beat["answered"]) == (1, 3) and beat["memory"] > 1 << 20
+
+
+def test_that_it_runs_more_it_tells_soon_after_a_connection_came(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = start()
+    child.wait_word("ready")
+    child.wait_word("beat")
+    with socket.create_connection(child.address) as client:
+        client.sendall(request("/stay"))
+        # Of the two, whichever comes first; the next beat may be a second away.
+        while child.said == []:
+            child.said += child.worker.control.hear() or []
+        assert child.said[0]["running"] == 1
+
+
+def test_above_its_share_it_leaves_connections_to_others_and_takes_what_they_leave(start: Any) -> None:
+    child = start()
+    child.wait_word("ready")
+    child.worker.share(0.0)
+    with socket.create_connection(child.address) as client:
+        client.sendall(request("/stay"))
+        child.output.wait_line("staying")
+        assert ask(child.address, request()).status == 200
+
+
+def test_that_it_has_given_its_answers_it_tells_and_serves_on(start: Any) -> None:
+    child = start(limit_max_requests=3)
+    child.wait_word("ready")
+    for _ in range(5):
+        assert ask(child.address, request()).status == 200
+    assert child.wait_word("worn") == {"word": "worn", "because": "has given 3 answers"}
+
+
+def test_a_trial_that_fails_is_a_start_that_fails(start: Any) -> None:
+    Path("main.py").write_text(APP + "    1 / 0")
+    child = start(smoke=("/?fails",))
+    assert "The request on trial for /?fails (--smoke) failed.\nTraceback" in child.wait_word("failed")["message"]
+    assert child.output.wait_end() == 3 and "shutdown" in child.output.stdout
+
+
 def test_told_to_drain_it_ends_in_peace(start: Any) -> None:
     child = start()
     child.wait_word("ready")

@@ -65,7 +65,7 @@ def test_a_reset_is_an_end_too() -> None:
 def test_nonsense_is_an_end(octets: bytes, ends: Ends) -> None:
     control, other = ends
     other.sendall(octets)
-    assert control.hear() is None
+    assert control.hear() is None and control.fault == "it talks nonsense"
 
 
 def test_a_flood_without_an_end_of_line_is_an_end(ends: Ends) -> None:
@@ -75,7 +75,7 @@ def test_a_flood_without_an_end_of_line_is_an_end(ends: Ends) -> None:
     messages = control.hear()
     while messages == []:
         messages = control.hear()
-    assert messages is None
+    assert messages is None and "more than anybody wants" in control.fault
     control.close()
     with pytest.raises(BrokenPipeError):
         other.sendall(b"x" * 1_000_000)
@@ -99,3 +99,39 @@ def test_nobody_who_listens_no_more_is_waited_for(ends: Ends, monkeypatch: pytes
     other.close()
     control.say("beat")
     assert control.hear() is None
+
+
+def test_brackets_without_end_are_nonsense_and_nothing_worse(ends: Ends) -> None:
+    control, other = ends
+    other.sendall(b"[" * 100_000 + b"\n")
+    assert control.hear() is None and control.fault == "it talks nonsense"
+
+
+def test_in_one_turn_only_so_much_is_heard(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.supervisor.control.MOST_AT_ONCE", 65536)
+    control, other = ends
+    line = b'{"word": "%s"}\n' % (b"x" * 1000)
+    thread = threading.Thread(target=other.sendall, args=(line * 1000,))
+    thread.start()
+    heard: list[int] = []
+    while sum(heard) < 1000:
+        messages = control.hear()
+        assert messages is not None and len(messages) < 200
+        heard.append(len(messages))
+    thread.join()
+
+
+def test_what_is_only_mentioned_waits_for_nobody_and_leaves_no_half_words(ends: Ends) -> None:
+    control, other = ends
+    for _ in range(20_000):
+        control.mention("beat", filling="x" * 100)
+    other.setblocking(False)
+    far, heard = Control(other), 0
+    while messages := far.hear():
+        assert all(each["word"] == "beat" for each in messages)
+        heard += len(messages)
+    assert 0 < heard < 20_000
+    control.mention("beat")
+    control.mention("last")
+    words = [each["word"] for each in far.hear() or []]
+    assert words[-1] == "last" and words.count("last") == 1

@@ -21,7 +21,7 @@ from penstock.supervisor import fleet, supervisor
 from penstock.supervisor.control import Control
 from penstock.supervisor.fleet import Phase
 from penstock.supervisor.supervisor import Supervisor, supervise
-from penstock.supervisor.worker import Worker
+from penstock.supervisor.worker import Worker, reap_strangers
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="it has other signals")
 
@@ -42,8 +42,10 @@ class FakeWorker(Worker):
         self.pid = 10_000_000 + number
         self.process = self  # type: ignore[assignment]  # as far as anybody looks
         self.was_ready = self.is_gone = self.is_killed = False
+        self.born, self.running, self.answered, self.words, self.memory = now, 0, 0, 0, None
         self.code: int | None = None
         self.heard: list[str] = []
+        self.shares: list[float | None] = []
         FakeWorker.made.append(self)
 
     def give(self, rest: dict[str, Any]) -> None:
@@ -59,6 +61,13 @@ class FakeWorker(Worker):
     def kill(self) -> None:
         self.is_killed = True
         self.end(-9)
+
+    def share(self, running: float | None) -> None:
+        self.shares.append(running)
+
+    @property
+    def returncode(self) -> int | None:
+        return self.code
 
     def poll(self) -> int | None:
         return self.code
@@ -103,6 +112,13 @@ class Bench:
     async def say(self, worker: FakeWorker, word: str, **more: Any) -> None:
         worker.far.say(word, **more)
         await self.turns()
+
+    async def pour(self, worker: FakeWorker, octets: bytes) -> None:
+        """Let it say so much, however long that takes, as long as anybody listens."""
+        while octets and not worker.is_gone:
+            with contextlib.suppress(BlockingIOError):
+                octets = octets[worker.far._socket.send(octets) :]
+            await asyncio.sleep(0)
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, a second at a time."""
@@ -204,7 +220,7 @@ def test_a_reload_retires_the_old_one_when_the_new_one_is_ready(play: Play) -> N
     async def scene(bench: Bench) -> None:
         (one,) = await bench.start(reload=True)
         await bench.say(one, "ready")
-        bench.supervisor._renew("main.py changed")
+        bench.supervisor.renew("main.py changed")
         await bench.turns()
         two = FakeWorker.made[1]
         assert (two.member.generation, one.heard) == (2, [])
@@ -221,7 +237,7 @@ def test_a_new_generation_that_fails_says_what_goes_on(play: Play, caplog: pytes
         (one,) = await bench.start(reload=True)
         await bench.say(one, "ready")
         for number, fails in enumerate(("said", "died"), 1):
-            bench.supervisor._renew("main.py changed")
+            bench.supervisor.renew("main.py changed")
             await bench.turns()
             new = FakeWorker.made[number]
             if fails == "said":
@@ -241,7 +257,7 @@ def test_what_a_stale_start_says_is_of_no_interest(play: Play, caplog: pytest.Lo
         (one,) = await bench.start(reload=True)
         await bench.say(one, "ready")
         for _ in range(2):
-            bench.supervisor._renew("main.py changed")
+            bench.supervisor.renew("main.py changed")
             await bench.turns()
         _, stale, new = FakeWorker.made
         assert stale.heard == ["drain"] and stale.member.phase is Phase.RETIRING
@@ -254,18 +270,49 @@ def test_what_a_stale_start_says_is_of_no_interest(play: Play, caplog: pytest.Lo
     play(scene)
 
 
-def test_one_that_dies_is_replaced_at_once_and_then_more_and_more_slowly(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_dies_by_itself_is_replaced_at_once_and_then_more_and_more_slowly(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene(bench: Bench) -> None:
         (one,) = await bench.start()
         await bench.say(one, "ready")
-        await bench.end(one, -9)
-        assert "died: code -9. Another takes its place." in caplog.text
+        await bench.end(one, -signal.SIGSEGV)
+        assert f"died: code {-signal.SIGSEGV}. Another takes its place." in caplog.text
         two = FakeWorker.made[1]
         await bench.say(two, "ready")
-        await bench.end(two, -9)
+        await bench.end(two, 1)
         assert len(FakeWorker.made) == 2
         await bench.pass_time(1.5)
         assert len(FakeWorker.made) == 3
+
+    play(scene)
+
+
+def test_those_that_are_killed_by_others_are_replaced_at_once_every_time(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.start(2)
+        for number in range(20):
+            for worker in FakeWorker.made:
+                if worker.code is None:
+                    await bench.say(worker, "ready")
+            await bench.end(FakeWorker.made[-1], -9)
+            assert len(FakeWorker.made) == 3 + number
+
+    play(scene)
+
+
+def test_one_that_we_had_to_kill_does_not_count_as_killed_by_others(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.start()
+        for made in (2, 2):
+            worker = FakeWorker.made[-1]
+            await bench.say(worker, "ready")
+            worker.far._socket.sendall(b"nonsense\n")
+            await bench.turns()
+            bench.clock.advance(1.1)
+            await bench.turns()
+            await bench.end(worker)
+            assert len(FakeWorker.made) == made
 
     play(scene)
 
@@ -283,17 +330,22 @@ def test_a_crash_loop_is_given_up_with_1(play: Play, caplog: pytest.LogCaptureFi
     play(scene)
 
 
-@pytest.mark.parametrize("octets", [b"nonsense\n", b'{"word": "beat"}\nmore nonsense\n', b""])
-def test_a_worker_that_talks_nonsense_or_breaks_its_line_is_replaced(octets: bytes, play: Play) -> None:
+@pytest.mark.parametrize("octets, told", [
+    (b"nonsense\n", "it talks nonsense"), (b'{"word": "beat"}\nmore nonsense\n', "it talks nonsense"), (b"", ""),
+    (b'{"word": "beat"}\n' * 10_010, "it never stops talking"),
+])  # fmt: skip
+def test_a_worker_that_talks_nonsense_or_breaks_its_line_is_replaced(
+    octets: bytes, told: str, play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene(bench: Bench) -> None:
         (one,) = await bench.start()
         await bench.say(one, "ready")
-        if octets:
-            one.far._socket.sendall(octets)
-        else:
+        await bench.pour(one, octets)
+        if not octets:
             one.far.close()
         await bench.turns()
         assert not one.is_killed
+        assert ("of no use: " + told in caplog.text) == bool(told)
         bench.clock.advance(1.1)
         await bench.turns()
         assert one.is_killed
@@ -308,12 +360,156 @@ def test_a_silent_one_is_asked_and_at_last_replaced(play: Play, caplog: pytest.L
         (one,) = await bench.start()
         await bench.say(one, "ready")
         await bench.pass_time(8)
-        assert one.heard == ["question"] and "Nothing was heard from worker 1" in caplog.text
+        assert one.heard == ["question"] and "The worker 1 (process 10000001) was not heard for" in caplog.text
         await bench.pass_time(60)
         await bench.say(FakeWorker.made[1], "ready")
         assert one.heard == ["question", "drain"]
         await bench.pass_time(30)
         assert one.is_killed and "which does not end" in caplog.text
+
+    play(scene)
+
+
+def test_time_in_which_all_slept_is_no_silence(play: Play) -> None:
+    """A machine that was suspended, or a whole group of processes that was stopped and goes on."""
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(timeout_startup=60)
+        bench.clock.advance(10_000)
+        await bench.turns()
+        assert not one.is_killed
+        await bench.say(one, "ready")
+        bench.clock.advance(10_000)
+        await bench.turns()
+        assert one.heard == [] and len(FakeWorker.made) == 1
+
+    play(scene)
+
+
+def test_the_silence_that_is_asked_about_is_an_option(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(timeout_worker_healthcheck=2)
+        await bench.say(one, "ready")
+        await bench.pass_time(3)
+        assert one.heard == ["question"]
+        await bench.pass_time(22)
+        assert len(FakeWorker.made) == 2
+
+    play(scene)
+
+
+def test_what_holds_a_worker_is_asked_before_it_is_killed(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(timeout_graceful_shutdown=5, timeout_shutdown=1)
+        await bench.say(one, "ready")
+        bench.supervisor.renew("SIGHUP")
+        await bench.turns()
+        await bench.say(FakeWorker.made[1], "ready")
+        await bench.pass_time(9)
+        assert one.heard == ["drain"]
+        await bench.say(one, "leaving")
+        await bench.pass_time(1)
+        await bench.say(one, "leaving")
+        assert one.heard == ["drain", "question"] and "is still retiring. It stands here" in caplog.text
+        await bench.pass_time(1)
+        assert one.heard == ["drain", "question"] and one.is_killed
+
+    play(scene)
+
+
+@pytest.mark.parametrize("word, more, because", [
+    ("worn", {"because": "has given 7 answers"}, "has given 7 answers"),
+    ("beat", {"memory": 300 << 20}, "has 300 MiB resident"),
+])  # fmt: skip
+def test_a_worn_one_serves_until_another_does(
+    word: str, more: dict[str, Any], because: str, play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(limit_worker_memory=200)
+        await bench.say(one, "ready")
+        await bench.say(one, "beat", memory=190 << 20)
+        assert len(FakeWorker.made) == 1
+        for _ in range(2):
+            await bench.say(one, word, **more)
+        assert caplog.text.count(f"The worker 1 (process 10000001) {because}: another takes its place") == 1
+        assert one.heard == [] and len(FakeWorker.made) == 2
+        await bench.say(FakeWorker.made[1], "ready")
+        assert one.heard == ["drain"]
+
+    play(scene)
+
+
+def test_a_worker_that_has_lived_its_time_is_replaced(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(worker_lifetime=100)
+        await bench.say(one, "ready")
+        for _ in range(33):
+            await bench.say(one, "beat")
+            await bench.pass_time(3)
+        assert len(FakeWorker.made) == 1
+        await bench.pass_time(15)
+        assert len(FakeWorker.made) == 2 and one.heard in ([], ["question"])
+        await bench.say(FakeWorker.made[1], "ready")
+        assert one.heard[-1] == "drain"
+
+    play(scene)
+
+
+def test_where_code_cannot_live_twice_the_old_is_gone_before_the_new_starts(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True, reload_mode="restart")
+        await bench.say(one, "ready")
+        bench.supervisor.renew("main.py changed")
+        await bench.turns()
+        assert one.heard == ["drain"] and len(FakeWorker.made) == 1
+        await bench.end(one)
+        assert bench.phases() == [(2, Phase.STARTING)]
+
+    play(scene)
+
+
+def test_all_are_told_their_share_of_what_runs(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        one, two = await bench.start(2)
+        for worker in (one, two):
+            await bench.say(worker, "ready")
+        await bench.say(one, "busy", running=20)
+        await bench.say(two, "beat", running=4)
+        bench.clock.advance(0.1)
+        await bench.turns()
+        assert one.shares == two.shares == [12 * 1.25 + 2]
+        assert (one.running, two.running) == (20, 4)
+
+    play(scene)
+
+
+def test_a_start_that_somebody_kills_is_tried_again_without_blame(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
+        bench.supervisor.renew("main.py changed")
+        await bench.turns()
+        await bench.end(FakeWorker.made[1], -9)
+        assert len(FakeWorker.made) == 2
+        await bench.pass_time(1.5)
+        await bench.say(FakeWorker.made[2], "ready")
+        assert one.heard == ["drain"]
+
+    play(scene)
+
+
+def test_when_all_have_served_for_a_while_earlier_crashes_are_forgotten(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.start()
+        for _ in range(3):
+            await bench.say(FakeWorker.made[-1], "ready")
+            await bench.end(FakeWorker.made[-1], 1)
+            await bench.pass_time(3)
+        await bench.say(FakeWorker.made[-1], "ready")
+        await bench.pass_time(4)
+        assert bench.supervisor._generation.strikes == 0
 
     play(scene)
 
@@ -374,7 +570,7 @@ def test_there_is_always_one_worker_wanted(play: Play) -> None:
     async def scene(bench: Bench) -> None:
         workers = await bench.start()
         await bench.say(workers[0], "ready")
-        bench.supervisor._on_scale(-1)
+        bench.supervisor.scale(1)
         assert workers[0].heard == []
 
     play(scene)
@@ -434,9 +630,9 @@ def test_as_the_first_process_it_buries_strangers_and_not_its_own(monkeypatch: p
         # Until it has ended, this waits; it is not taken away.
         os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
         os.waitid(os.P_PID, stranger, os.WEXITED | os.WNOWAIT)
-    supervisor._reap_strangers({own.pid})
+    reap_strangers({own.pid})
     assert own.wait() == 3
-    supervisor._reap_strangers(set())
+    reap_strangers(set())
     with pytest.raises(ChildProcessError):
         os.waitpid(stranger, os.WNOHANG)
 

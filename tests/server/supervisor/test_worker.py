@@ -1,4 +1,5 @@
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,10 @@ control = Control(post.control)
 control.say("ready")
 os.read(post.lifeline, 1)
 control.say("asked")
-while not (messages := control.hear()):
-    pass
-control.say("heard", messages=messages)
+for _ in range(2):
+    while not (messages := control.hear()):
+        pass
+    control.say("heard", messages=messages)
 os.read(post.lifeline, 1)
 """
 
@@ -60,20 +62,25 @@ def test_a_worker_is_started_and_told_and_asked(worker: Worker) -> None:
     worker.question()
     assert worker.member.is_questioned
     assert heard(worker) == {"word": "asked"}
+    worker.share(2.5)
+    assert heard(worker) == {"word": "heard", "messages": [{"word": "share", "running": 2.5}]}
     worker.retire(has_successor=True)
     assert heard(worker) == {"word": "heard", "messages": [{"word": "drain", "has_successor": True}]}
     assert not worker.has_ended()
     worker.close()
     worker.process.wait(PATIENCE)
-    assert worker.has_ended() and worker.describe_end() == "exit code 0"
+    assert worker.has_ended() and worker.describe_end() == "exit code 0" and not worker.is_ended_by_others
 
 
 def test_its_life_is_noted(worker: Worker) -> None:
     worker.enter(Phase.READY, 105.0)
     assert (worker.member.since, worker.member.heard, worker.was_ready) == (105.0, 105.0, True)
     worker.question()
-    worker.note_life(110.0)
+    worker.note_life(110.0, {"word": "beat", "running": 3, "answered": 40, "memory": "none of a number"})
     assert (worker.member.since, worker.member.heard, worker.member.is_questioned) == (105.0, 110.0, False)
+    assert (worker.running, worker.answered, worker.memory) == (3, 40, None)
+    worker.excuse(1000.0)
+    assert (worker.member.since, worker.member.heard) == (1105.0, 1110.0)
     worker.enter(Phase.RETIRING, 111.0, 5.0)
     assert (worker.member.phase, worker.member.patience, worker.was_ready) == (Phase.RETIRING, 5.0, True)
 
@@ -83,10 +90,25 @@ def test_a_killed_one_says_by_what(worker: Worker) -> None:
     worker.kill()
     worker.process.wait(PATIENCE)
     worker.kill()
-    assert worker.has_ended() and worker.describe_end() == "signal 9"
+    assert worker.has_ended() and worker.describe_end() == "signal 9" and not worker.is_ended_by_others
     worker.question()
     worker.retire(has_successor=False)
     worker.give({})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process that is terminated has an exit code there")
+def test_one_that_others_kill_is_known_by_it(worker: Worker) -> None:
+    os.kill(worker.process.pid, signal.SIGKILL)
+    worker.process.wait(PATIENCE)
+    assert worker.is_ended_by_others
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent signals there")
+def test_signals_of_the_terminal_wait_until_a_child_can_take_them(worker: Worker) -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.kill(worker.process.pid, number)
+    worker.give({})
+    assert heard(worker) == {"word": "ready"} and not worker.has_ended()
 
 
 def test_one_that_ends_during_the_handover_is_no_error_here(worker: Worker) -> None:

@@ -1,0 +1,104 @@
+"""The other side of the door: `penstock ctl status|reload|stop|scale N`, which tells a supervisor what to do.
+
+It imports nothing of the server, so that it answers at once. What the supervisor says is printed for people, or with
+`--json` as it came. The exit code is 0 when it was done, 1 when not.
+"""
+
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+_USAGE = """usage: penstock ctl COMMAND [--control PATH] [--json]
+
+Tell a running supervisor (penstock with --control PATH) what to do:
+
+  status    show its workers
+  reload    start new workers, and let the old ones go when they serve; waits for that
+  scale N   want N workers
+  stop      finish what is open, and end
+
+  --control PATH   where it takes commands; $PENSTOCK_CONTROL when left out
+  --json           print what it says as JSON"""
+
+_COLUMNS = ("worker", "pid", "generation", "phase", "age", "running", "answered", "memory")
+
+
+class CannotReach(Exception):
+    """Nobody takes commands there; the text says why."""
+
+
+def main(words: list[str]) -> int:
+    """Run `penstock ctl` with these arguments; the exit code."""
+    words, path, as_json = list(words), os.environ.get("PENSTOCK_CONTROL", ""), "--json" in words
+    if not words or "-h" in words or "--help" in words:
+        print(_USAGE)
+        return 0 if words else 1
+    for number, word in enumerate(words):
+        if word == "--control":
+            path = "".join(words[number + 1 : number + 2])
+            del words[number : number + 2]
+        elif word.startswith("--control="):
+            path = words.pop(number).partition("=")[2]
+    try:
+        if not path:
+            raise CannotReach("where? Name the supervisor's control address with --control PATH")
+        said = knock(path, [word for word in words if word != "--json"])
+    except (CannotReach, ValueError) as error:
+        print(f"penstock ctl: {error}", file=sys.stderr)
+        return 1
+    if "error" in said:
+        print(f"penstock ctl: {said['error']}", file=sys.stderr)
+        return 1
+    print(json.dumps(said, indent=2) if as_json else said.get("message") or table(said))
+    return 0
+
+
+def knock(path: str, command: list[str], patience: float | None = None) -> dict[str, Any]:
+    """Give a command to the supervisor at `path`, and wait for what it says. Raises CannotReach; ValueError for a strange file."""
+    family, address, token = address_of(path)
+    try:
+        with socket.socket(family) as sock:
+            sock.settimeout(patience)
+            sock.connect(address)
+            sock.sendall(json.dumps({"command": command, "token": token}).encode() + b"\n")
+            with sock.makefile("rb") as said:
+                answer: dict[str, Any] = json.loads(said.readline())
+    except OSError as error:
+        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from None
+    except ValueError:
+        raise CannotReach(f"who listens at {path} is no supervisor, or has just ended") from None
+    return answer
+
+
+def address_of(path: str) -> tuple[int, Any, str]:
+    """Family, address and token of the supervisor whose door is at `path`. Raises CannotReach; ValueError for a strange file."""
+    if sys.platform != "win32":
+        return socket.AF_UNIX, path, ""
+    try:
+        with open(path, encoding="ascii") as file:
+            told = json.load(file)
+        return socket.AF_INET, ("127.0.0.1", int(told["port"])), str(told["token"])
+    except OSError as error:
+        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} does not say where a supervisor is") from None
+
+
+def table(status: dict[str, Any]) -> str:
+    """A status, for people."""
+    rows = [_COLUMNS, *(tuple(_shown(name, each[name]) for name in _COLUMNS) for each in status["workers"])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    head = "supervisor {pid}: generation {generation} is {state}, {wanted} workers are wanted".format(**status)
+    return "\n".join([head, *lines])
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "?"
+    if name == "age":
+        hours, seconds = divmod(int(value), 3600)
+        return f"{hours}:{seconds // 60:02}:{seconds % 60:02}"
+    return f"{value / (1 << 20):.1f} MiB" if name == "memory" else str(value)
