@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..settings import Settings
-from .http import Application, Message
+from .http import Application
+from .messages import Message
 from .stack import user_traceback, waiting_at
 
 _LAST_TURN = 1.0
