@@ -47,3 +47,26 @@ class BodyEnd(NamedTuple):
 
 
 Event = RequestHead | BodyData | BodyEnd
+
+
+class Ping(NamedTuple):
+    """A frame that wants a Pong with the same payload (RFC 6455 5.5.2)."""
+
+    payload: bytes
+
+
+class Pong(NamedTuple):
+    """The answer to a Ping, or one that nobody asked for (RFC 6455 5.5.3)."""
+
+    payload: bytes
+
+
+class Close(NamedTuple):
+    """The other side ends the WebSocket (RFC 6455 5.5.1). `code` is 1005 where it gave none (RFC 6455 7.1.5)."""
+
+    code: int
+    reason: str
+
+
+WebSocketEvent = str | bytes | Ping | Pong | Close
+"""A message is its content, text or octets: nothing is made around it."""

@@ -1,4 +1,4 @@
-"""The grammar of HTTP/1.1, rule by rule: the only file of the codec that holds a pattern.
+"""The grammar of HTTP/1.1 and of the WebSocket handshake, rule by rule: the only file of the codec that holds a pattern.
 
 Each RFC rule stands above what implements it; where ours is narrower than the RFC, a line says why. Two kinds
 of tool: tables of allowed octets, for `octets.translate(None, TABLE)`, which deletes every allowed octet in one
@@ -64,6 +64,19 @@ TRANSFER_CODING = re.compile(_TOKEN + rb"(?:[ \t]*;[ \t]*" + _TOKEN + rb"[ \t]*=
 # RFC 9110 8.6     Content-Length = 1*DIGIT.  `bytes.isdigit` is ASCII only; 18 digits are below 2**63 (and below the
 # length at which int() refuses), so a larger one is a mistake or an attack.
 MAX_LENGTH_DIGITS = 18
+
+# RFC 6455 4.2.1   Sec-WebSocket-Key: 16 octets in base64 (RFC 4648 4), which are 22 characters and two of padding
+WEBSOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+
+# RFC 6455 9.1     extension-list = 1#extension ;  extension = extension-token *( ";" extension-param )
+#                  extension-param = token [ "=" (token | quoted-string) ], whose text unquoted is a token too
+# One extension of a list, with the comma before it; empty members of a list are ignored (RFC 9110 5.6.1.2).
+_PARAMETER = rb"[ \t]*;[ \t]*(?:" + _TOKEN + rb")(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb'|"(?:\\?' + _TOKEN[:-1] + rb')++"))?+'
+EXTENSION = re.compile(rb"[ \t,]*+(" + _TOKEN + rb")((?:" + _PARAMETER + rb")*+)[ \t]*+(?:,|$)")
+EXTENSION_PARAMETER = re.compile(rb"(" + _TOKEN + rb')(?:[ \t]*=[ \t]*([^ \t;]+))?')
+
+# RFC 7692 7.1.2   server_max_window_bits, client_max_window_bits: a decimal integer from 8 to 15 without leading zeroes
+WINDOW_BITS = re.compile(rb"[89]|1[0-5]")
 
 
 def is_token(octets: bytes) -> bool:

@@ -247,6 +247,9 @@ class Http1Codec:
         fields = [(b"content-type", b"text/plain; charset=utf-8")]
         if status == 405 or status == 501:
             fields.append((b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"))
+        elif status == 426:
+            # RFC 9110 15.5.22, RFC 6455 4.4: the version that is spoken here.
+            fields += [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-version", b"13")]
         elif status == 503:
             fields.append((b"retry-after", b"1"))
         self.encode_head(status, fields, defaults)

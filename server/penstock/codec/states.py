@@ -1,6 +1,6 @@
-"""The states of one exchange's two sides, and every move between them that there is.
+"""The states of one exchange's two sides, and of a WebSocket, and every move between them that there is.
 
-The tables are what the diagram in docs/http.md is drawn from. Looking a move up would cost each request a
+The tables are what the diagrams in docs/http.md and docs/websocket.md are drawn from. Looking a move up would cost each request a
 microsecond, so the codec does not: the tests watch it, and a move that is not here fails them.
 """
 
@@ -54,4 +54,27 @@ RESPONSE_MOVES = {
     Response.HELD: {Response.BODY: "encode_body", Response.NONE: "drop_head, or a whole response at once"},
     Response.BODY: {Response.COMPLETE: "the last piece"},
     Response.COMPLETE: {Response.NONE: "the request is complete too, and nobody wants to close"},
+}
+
+
+class WebSocketState(Enum):
+    """How far a WebSocket has got (RFC 6455 7.1)."""
+
+    OPEN = "open"
+    CLOSE_SENT = "close sent"
+    CLOSE_RECEIVED = "close received"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+WEBSOCKET_MOVES = {
+    WebSocketState.OPEN: {
+        WebSocketState.CLOSE_SENT: "our Close",
+        WebSocketState.CLOSE_RECEIVED: "the client's Close",
+        WebSocketState.FAILED: "a fault of the client",
+    },
+    WebSocketState.CLOSE_SENT: {WebSocketState.CLOSED: "the client's Close, or a fault"},
+    WebSocketState.CLOSE_RECEIVED: {WebSocketState.CLOSED: "our Close"},
+    WebSocketState.FAILED: {WebSocketState.CLOSED: "our Close"},
+    WebSocketState.CLOSED: {},
 }
