@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .sources import Found
 
-_COMMANDS: dict[str, str] = {"ctl": ".supervisor.knock"}
+_COMMANDS = {"check": ".check", "ctl": ".supervisor.knock"}
 """Each a module with `main(words)`, which returns the exit code."""
 
 _WIDEST = 100

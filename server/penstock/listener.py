@@ -62,23 +62,26 @@ def _bind_host(host: str, settings: Settings, sockets: list[socket.socket]) -> N
     """Add a socket for each address that a host name stands for and that has none yet."""
     # "::" would take the port for IPv4 as well.
     is_alone = all(":" in each for each in settings.host)
-    had = len(sockets)
+    is_had = False
     unavailable: OSError | None = None
     try:
         for family, address in _addresses(host, settings.port):
             # With port 0 the first socket's choice holds for the others.
             wanted = sockets[0].getsockname()[1] if sockets else settings.port
-            if (address[0], wanted) in [sock.getsockname()[:2] for sock in sockets]:
-                unavailable, had = None, had - 1
+            everywhere = "::" if family == socket.AF_INET6 else "0.0.0.0"
+            is_covered = everywhere in settings.host and address[0] != everywhere
+            if is_covered or (address[0], wanted) in [sock.getsockname()[:2] for sock in sockets]:
+                is_had = True
                 continue
             try:
                 sockets.append(_bind(family, address[0], wanted, settings.backlog, is_dual=host == "::" and is_alone))
+                is_had = True
             except OSError as error:
                 # localhost may name an address of a family this machine does not have.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
                 unavailable = error
-        if len(sockets) == had and unavailable is not None:
+        if not is_had and unavailable is not None:
             raise unavailable
     except OSError as error:
         raise ListenError(_explain(error, host, settings.port)) from None
@@ -87,7 +90,7 @@ def _bind_host(host: str, settings: Settings, sockets: list[socket.socket]) -> N
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     """The addresses a host name stands for, each once."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise ListenError(f"Cannot listen on {host}:{port}: the host name {host!r} is not known ({error.strerror}).") from None
     addresses = [(family, (str(address[0]), port)) for family, _, _, _, address in found]

@@ -36,15 +36,15 @@ class Announcement:
     def make(self, sockets: Sequence[socket.socket]) -> None:
         """Requests are taken on these."""
         addresses = [url_of(sock, self._settings) for sock in sockets]
-        for address in addresses:
-            where = f"unix socket {address[5:]}" if address.startswith("unix:") else address
-            _log.info("penstock running on %s (Press CTRL+C to quit)", where)
         if self._path is not None:
             try:
                 self._write(json.dumps({"addresses": addresses, "pid": os.getpid()}) + "\n")
                 os.replace(self._draft, self._path)
             except OSError as error:
                 _log.error("Cannot write %s: %s", self._path, error.strerror or error)
+        for address in addresses:
+            where = f"unix socket {address[5:]}" if address.startswith("unix:") else address
+            _log.info("penstock running on %s (Press CTRL+C to quit)", where)
 
     def close(self) -> None:
         """Nothing is served any more."""

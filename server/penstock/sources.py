@@ -82,7 +82,8 @@ def from_command_line(given: Mapping[str, Any], environ: Mapping[str, str]) -> F
     file, label = words.pop("config", None), "--config"
     if file is None:
         file, label = environ.get("PENSTOCK_CONFIG") or None, "PENSTOCK_CONFIG"
-    command = {name: _Given(value, _flag(name), _flag(name), COMMAND) for name, value in words.items()}
+    flags = {name: _flag(name) if name != "app" else "command line" for name in words}
+    command = {name: _Given(value, flags[name], flags[name], COMMAND) for name, value in words.items()}
     return _combine(_read_file(file, label) | _read_environment(environ, notes) | command, notes)
 
 
@@ -232,7 +233,7 @@ def _remarks(values: Mapping[str, Any], given: _Layer) -> list[tuple[str, str]]:
 
 
 def _flag(name: str) -> str:
-    return _known()[name].flag if name != "app" else "MODULE:ATTR"
+    return _known()[name].flag
 
 
 def _known() -> dict[str, Option]:

@@ -164,6 +164,11 @@ def test_several_hosts_share_a_port_and_each_address_is_bound_once(bound: Any) -
     assert len({sock.getsockname()[1] for sock in sockets}) == 1
 
 
+def test_an_address_beside_every_address_of_its_family_is_not_bound_twice(bound: Any) -> None:
+    assert [sock.getsockname()[0] for sock in bound(host=("127.0.0.1", "0.0.0.0"))] == ["0.0.0.0"]
+    assert "0.0.0.0" in [sock.getsockname()[0] for sock in bound(host="")]
+
+
 def test_a_host_that_cannot_be_had_is_not_made_up_for_by_another() -> None:
     assert "Cannot listen on 203.0.113.7:0" in refused(host=("127.0.0.1", "203.0.113.7"), port=0)
 
