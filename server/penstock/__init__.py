@@ -8,12 +8,24 @@ TYPE_CHECKING = False  # as type checkers know it, without the five milliseconds
 if TYPE_CHECKING:
     from typing import Any
 
+    from .connection.exchange import ClientDisconnected
+    from .embedding import Running, StartError, serve, serve_in_thread, serving
     from .settings import Settings
 
-__all__ = ["Settings", "__version__", "run"]
+__all__ = [
+    "ClientDisconnected", "Running", "Settings", "StartError", "__version__", "run", "serve", "serve_in_thread", "serving",
+]  # fmt: skip
 __version__ = "0.1.0"
 
-_ROOMS = {"Settings": ".settings"}
+_ROOMS = {
+    "ClientDisconnected": ".connection.exchange",
+    "Running": ".embedding",
+    "Settings": ".settings",
+    "StartError": ".embedding",
+    "serve": ".embedding",
+    "serve_in_thread": ".embedding",
+    "serving": ".embedding",
+}
 
 
 def run(app: "Any", **options: "Any") -> None:

@@ -46,7 +46,8 @@ _SHORTLY = 0.2
 # Where a thread of a pool waits for work: one of an executor, or of our own.
 _WAITING = (("_worker", "thread.py"), ("work", "bridge.py"))
 
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
+SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
+"""Those that end a server, by name: not every platform has all."""
 
 _log = logging.getLogger("penstock.error")
 
@@ -111,9 +112,6 @@ async def serve(
         if not await stopping.or_until_asked(server.start()):
             _log.info("Stopped before the application had started")
             return ENDED
-        # What was made so far stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
         on_ready(server)
         await stopping.first.wait()
         _log.info("Shutting down")
@@ -131,10 +129,17 @@ async def serve(
     return ENDED
 
 
+def freeze() -> None:
+    """What a process that only serves has made by now stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 async def _run(app: Any, settings: Settings) -> int:
-    stopping = Stopping(_SIGNALS)
+    stopping = Stopping(SIGNALS)
 
     def announce(server: Server) -> None:
+        freeze()
         announcement.make(server.sockets)
         server.worn.add_done_callback(end_worn)
 
@@ -199,6 +204,11 @@ class Stopping:
         """End in peace."""
         self.has_successor = has_successor
         self.first.set()
+
+    def force(self) -> None:
+        """End at once."""
+        self.first.set()
+        self._second.set()
 
     async def or_until_asked(self, work: Any) -> bool:
         """Do `work`, unless a signal comes first; False when it did."""

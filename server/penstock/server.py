@@ -129,14 +129,21 @@ class Server:
         if self._settings.reload and has_successor:
             grace, keeps_idle = self._settings.timeout_reload, min(keeps_idle, _RECENTLY)
         draining = asyncio.ensure_future(service.drain(keeps_idle if has_successor else None))
-        done, _ = await asyncio.wait([draining], timeout=grace)
-        if not done:
-            _name_what_hangs(service)
-            await _cancel_what_hangs(service)
+        try:
+            done, _ = await asyncio.wait([draining], timeout=grace)
+            if not done:
+                _name_what_hangs(service)
+                await _cancel_what_hangs(service)
+        except asyncio.CancelledError:
+            self._lifespan.cancel()
+            raise
+        finally:
+            # Also where the drain is itself cut short, in a program that goes on.
             draining.cancel()
-        for connection in list(service.connections):
-            connection.close()
-        self.phase = Phase.CLOSED
+            for task in [exchange.task for exchange in service.running if exchange.task is not None]:
+                task.cancel()
+            service.close()
+            self.phase = Phase.CLOSED
         await self._lifespan.shutdown()
 
     def _counting_hook(self, hook: Callable[[Exchange], None] | None) -> Callable[[Exchange], None] | None:

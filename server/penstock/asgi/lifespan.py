@@ -110,6 +110,11 @@ class Lifespan:
             raise LifespanFailed("The application failed while stopping." + self._reason())
         self._log.info("Application shutdown complete.")
 
+    def cancel(self) -> None:
+        """End without the application's word."""
+        if self._task is not None:
+            self._task.cancel()
+
     # -- the application's side
 
     async def _run(self, state: dict[str, Any]) -> None:

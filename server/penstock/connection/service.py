@@ -132,6 +132,14 @@ class Service:
         self.notice_idle()
         await self._idle
 
+    def close(self) -> None:
+        """Let go of the connections that are left, and of the loop."""
+        for connection in list(self.connections):
+            connection.close()
+        self.refusals.flush()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
     def notice_idle(self) -> None:
         """A connection or an app has ended: perhaps it was the last."""
         if self._idle is not None and not self._idle.done() and not self.connections and not self.running:

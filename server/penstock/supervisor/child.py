@@ -90,6 +90,7 @@ class _Line:
         self._server = server
         server.balance(on_accepted=self._on_accepted)
         server.worn.add_done_callback(lambda worn: self.control.say("worn", because=worn.result()))
+        runner.freeze()
         self.control.say("ready")
         self._tell_beat()
 
