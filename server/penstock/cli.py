@@ -24,8 +24,8 @@ _COMMANDS = {"check": ".check", "ctl": ".supervisor.knock"}
 
 _WIDEST = 100
 
-_INTRO = "Serve an ASGI application over HTTP."
-_APP_HELP = "The application: a module and, after a colon, the name it has there (app when left out)."
+_INTRO = "Serve an ASGI or WSGI application over HTTP."
+_APP_HELP = "The application: a module, or the path of its file, and after a colon the name it has there (app when left out)."
 _NO_OBJECTS = (
     "several workers, a reload, and workers that are replaced or controlled need an import string such as main:app;"
     " an object cannot be loaded again"

@@ -62,7 +62,7 @@ def message_of(result: subprocess.CompletedProcess[str], code: int) -> str:
     ("main:settings", "main:settings is a dict, which cannot be called with (scope, receive, send) as ASGI asks"),
     ("main:create_app", "main:create_app has no parameters, so it looks like a factory of an application; "
                         "serve it with --factory"),
-    ("main.py:app", '"main.py:app" is a path; name a module instead: penstock main:app'),
+    ("mian.py:app", "There is no file mian.py; did you mean main.py?"),
     ("main:app --app-dir nowhere", "The folder to import the application from, {folder}/nowhere, does not exist"),
 ])
 def test_an_application_that_cannot_be_found_ends_the_start(words: str, told: str, folder: Path) -> None:

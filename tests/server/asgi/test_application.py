@@ -107,17 +107,34 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'file'}, is a file" in failure("apps", tmp_path / "file")
 
 
-@pytest.mark.parametrize("spec, example", [
-    ("main.py:api", "penstock main:api"), ("./main.py", "penstock --app-dir . main:app"),
-    ("sub/main", "penstock --app-dir sub main:app"), ("sub/", "penstock --app-dir sub main:app"),
+def test_a_file_is_imported_as_the_module_that_it_is(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("src/shop/__init__.py")
+    write("src/shop/web/__init__.py")
+    write("src/shop/web/main.py", "from ..parts import app as app\nother = app")
+    write("src/shop/parts.py", "async def app(scope, receive, send): pass")
+    monkeypatch.chdir(tmp_path)
+    found = load("src/shop/web/main.py", app_dir="", factory=False)
+    assert found is sys.modules["shop.parts"].app and "shop.web.main" in sys.modules
+    assert sys.path[0] == str(tmp_path / "src") and str(tmp_path) in sys.path
+    assert load("src/shop/web/main.py:other", app_dir="", factory=False) is found
+
+
+def test_a_file_whose_name_is_taken_is_told_so(tmp_path: Path, write: Write) -> None:
+    write("json.py")
+    assert failure(str(tmp_path / "json.py"), tmp_path) == (
+        f'{tmp_path / "json.py"} cannot be imported as "json": that is {sys.modules["json"].__file__}; give it another name'
+    )
+    write("sys.py")
+    assert '"sys": that is built in; give' in failure(str(tmp_path / "sys.py"), tmp_path)
+
+
+@pytest.mark.parametrize("source", [
+    "def application(environ, start_response): pass\ndef two(a, b): pass", "async def application(scope, receive, send): pass",
+    "class Site:\n    def __call__(self, environ, start_response): pass\napplication = Site()",
 ])
-def test_a_path_is_not_a_module(spec: str, example: str, tmp_path: Path) -> None:
-    assert failure(spec, tmp_path) == f'"{spec}" is a path; name a module instead: {example}'
-
-
-@pytest.mark.parametrize("spec", ["", ":app", ".main:app", "a..b"])
-def test_a_spec_that_names_no_module_is_explained(spec: str, tmp_path: Path) -> None:
-    assert failure(spec, tmp_path) == f'"{spec}" does not name a module; write MODULE:ATTR, for example main:app'
+def test_an_application_of_another_name_is_proposed(source: str, tmp_path: Path, write: Write) -> None:
+    write("main.py", source)
+    assert failure("main", tmp_path).endswith("; what looks like an application there: application")
 
 
 def test_a_module_that_does_not_exist_is_named_with_the_folder_and_what_is_near(tmp_path: Path, write: Write) -> None:
@@ -194,7 +211,7 @@ def test_an_interrupt_while_importing_is_not_held_up(tmp_path: Path, write: Writ
 def test_an_attribute_that_does_not_exist_is_named_with_those_that_look_like_applications(tmp_path: Path) -> None:
     where = tmp_path / "apps.py"
     assert failure("apps:api", tmp_path) == (
-        f'apps ({where}) has no "api"; what looks like an application there: app, site, wrapped'
+        f'apps ({where}) has no "api"; what looks like an application there: app, site, wsgi, wrapped'
     )
     assert failure("apps:site.sit", tmp_path) == 'apps:site has no "sit"; nothing there looks like an application'
 
