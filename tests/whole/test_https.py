@@ -23,6 +23,8 @@ async def app(scope, receive, send):
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
+    if scope["path"] == "/tls":
+        body = repr(scope["extensions"]["tls"]["tls_version"]).encode()
     answer = scope["scheme"].encode() + b" " + body
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for start in range(0, len(answer), 100000):
@@ -52,6 +54,15 @@ def test_requests_with_small_and_large_bodies_are_answered_on_one_connection(fol
             assert connection.getresponse().read() == b"https " + body
         connection.close()
         assert server.stop() == 0
+
+
+def test_an_app_is_told_of_tls_at_each_request(folder: Path) -> None:
+    with serving("web:app", "--ssl-certfile", str(CERTIFICATE), cwd=folder) as server:
+        connection = connect(server)
+        for _ in range(2):
+            connection.request("GET", "/tls")
+            assert connection.getresponse().read() == b"https %d" % 0x0304
+        connection.close()
 
 
 def test_a_stop_waits_for_nobody_who_only_keeps_a_connection(folder: Path) -> None:

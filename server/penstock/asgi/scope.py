@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..connection.exchange import Exchange
 from .extensions import OFFERED
+from .tls import add_tls
 
 # As a number: `b"%" in octets` first tries whether b"%" is one, and raises and catches an error inside, in each request.
 _PERCENT = ord("%")
@@ -37,6 +38,8 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
         "headers": head.fields.copy(),
         "extensions": OFFERED[head.version].copy(),
     }
+    if connection.is_secure:
+        add_tls(scope["extensions"], connection)
     if state is not None:
         scope["state"] = state.copy()
     return scope

@@ -7,6 +7,9 @@ The chain behind a client's own certificate is public from Python 3.13 on; befor
 import ssl
 from typing import Any
 
+from ..connection.https import HttpsConnection
+from ..connection.life import Connection
+
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 # RFC 4514 3 has these names; other kinds are written as the number OpenSSL knows them by.
@@ -17,6 +20,14 @@ _SHORT = {
 }  # fmt: skip
 
 _SPECIAL = str.maketrans({each: "\\" + each for each in '"+,;<>\\'} | {"\0": "\\00"})
+
+
+def add_tls(extensions: dict[str, Any], connection: Connection) -> None:
+    """Tell what is known of TLS, if there is any on the connection."""
+    if isinstance(connection, HttpsConnection):
+        if connection.told is None:
+            connection.told = tls_extension(connection.channel.tls)
+        extensions["tls"] = connection.told.copy()
 
 
 def tls_extension(tls: ssl.SSLObject) -> dict[str, Any]:

@@ -5,6 +5,7 @@ else fails is one line in the log, and no more for the client than what TLS has 
 """
 
 import socket
+from typing import Any
 
 from ..codec.errors import ProtocolError
 from .http import HttpConnection
@@ -20,14 +21,17 @@ _HANDSHAKING = State.HANDSHAKING
 class HttpsConnection(HttpConnection):
     """One client's connection, read and answered as HTTP/1.1 over TLS. The service has a context."""
 
-    __slots__ = ("_refusal",)
+    __slots__ = ("told", "_refusal")
 
+    is_secure = True
     begins_as = _HANDSHAKING
     channel: TlsChannel
 
     def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
         super().__init__(service, sock, client, server)
         self.scheme = "https"
+        self.told: dict[str, Any] | None = None
+        """What apps are told of TLS, once it was asked for; the room above makes it."""
         self._refusal: ProtocolError | None = None
 
     def make_channel(self, sock: socket.socket) -> TlsChannel:

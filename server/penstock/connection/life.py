@@ -38,6 +38,8 @@ class Connection:
         "has_ended", "__weakref__",
     )  # fmt: skip
 
+    is_secure = False
+    """What travels on it is encrypted."""
     begins_as = _IDLE
     """Its first state."""
 
