@@ -80,6 +80,10 @@ bench-parse: bench-venv ## reading a browser's request head, beside httptools an
 soak: ## a normal load beside thousands of clients that drip or stop reading; needs wrk, takes a minute
 	@$(BENCH_PYTHON) tests/soak.py $(ARGS)
 
+.PHONY: settings
+settings: ## write the tables of docs/settings.md from the options there are
+	@$(WITH_TESTS) $(PYTHON) -m support.settings_page
+
 .PHONY: fuzz
 fuzz: bench-venv ## spoilt requests to the codec and to a live server, with h11 as second opinion
 	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 $(ARGS)
