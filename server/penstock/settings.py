@@ -66,7 +66,7 @@ class Settings:
         group=_APP, metavar="KIND", choices=INTERFACES))
     env_file: str | None = field(default=None, metadata=doc(
         "File of environment variables (NAME=value), for the application; what the environment has already stays.",
-        group=_APP, metavar="PATH"))
+        group=_APP, metavar="FILE"))
     wsgi_threads: int = field(default=16, metadata=doc(
         "Most requests that a WSGI application works on at once, each in a thread; further ones wait.",
         group=_APP, metavar="N", minimum=1))

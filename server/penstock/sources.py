@@ -43,7 +43,7 @@ _ALTERNATIVES = (("uds", "host"), ("uds", "port"), ("fd", "host"), ("fd", "port"
 # when the other is given.
 _NEEDS = (
     ("reload_dirs", "reload"), ("reload_includes", "reload"), ("reload_excludes", "reload"), ("reload_delay", "reload"),
-    ("timeout_reload", "reload"), ("uds_mode", "uds"), ("uds_owner", "uds"),
+    ("timeout_reload", "reload"), ("reload_mode", "reload"), ("uds_mode", "uds"), ("uds_owner", "uds"),
     ("limit_max_requests_jitter", "limit_max_requests"),
 )  # fmt: skip
 
