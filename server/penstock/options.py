@@ -98,7 +98,10 @@ class Option(NamedTuple):
         if self.kind is tuple:
             if value is None:
                 return self.default
-            return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+            if isinstance(value, list | tuple):
+                # uvicorn's headers are pairs.
+                return tuple(":".join(map(str, each)) if isinstance(each, list | tuple) else each for each in value)
+            return (value,) if isinstance(value, str) else value
         return None if self.is_optional and self.kind is not str and value == "none" else value
 
     def check(self, value: Any, label: str = "") -> None:

@@ -21,6 +21,7 @@ from .asgi.http import Application, server_of
 from .asgi.lifespan import Lifespan, LifespanFailed
 from .asgi.smoke import smoke
 from .asgi.stack import waiting_at
+from .asgi.wrap import wrap
 from .connection.acceptor import Acceptor
 from .connection.exchange import Exchange
 from .connection.service import Service
@@ -56,7 +57,7 @@ class Server:
         self, app: Application, settings: Settings, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None
     ) -> None:
         self.phase = Phase.STARTING
-        self._app = app
+        self._app = app = wrap(app, settings)
         self._settings = settings
         self.sockets = sockets
         self.worn: asyncio.Future[str]

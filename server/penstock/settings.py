@@ -22,6 +22,10 @@ _TLS = "TLS (https)"
 _TIMEOUTS, _LIMITS = "Timeouts, in seconds", "Limits"
 _TAKEN = "Taken for uvicorn's sake"
 
+# A field line (RFC 9110 5), but none of those that frame a message.
+_HEADER = r"(?!(?i:content-length|transfer-encoding|connection|keep-alive|upgrade|te|trailer):)[A-Za-z0-9_!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*"
+_HEADER_WORDS = "NAME:VALUE, a name of letters, digits and hyphens that says nothing of a message's length or connection"
+
 # The shortest time limit: zero would mean "at once" to one reader and "never" to another.
 _SHORTEST = 0.001
 
@@ -153,6 +157,12 @@ class Settings:
         "Send a Server header.", group=_ANSWERS))
     date_header: bool = field(default=True, metadata=doc(
         "Send a Date header.", group=_ANSWERS))
+    headers: tuple[str, ...] = field(default=(), metadata=doc(
+        "Header of every response, beside those of the application; may be given again.",
+        group=_ANSWERS, metavar="NAME:VALUE", shape=(_HEADER, _HEADER_WORDS)))
+    disconnect: str = field(default="raise", metadata=doc(
+        "What an application sees that sends to a client that is gone: ClientDisconnected (an OSError), or nothing.",
+        group=_ANSWERS, metavar="HOW", choices=("raise", "silent")))
 
     timeout_keep_alive: float = field(default=5.0, metadata=doc(
         "Idle time between two requests on one connection.",

@@ -9,6 +9,7 @@ import pytest
 
 import penstock
 from penstock import cli, log, runner
+from penstock.connection.exchange import ClientDisconnected
 from penstock.settings import Settings, options
 from penstock.sources import Found
 from penstock.supervisor import supervisor
@@ -61,7 +62,7 @@ def test_every_setting_can_be_given(served: list[Any]) -> None:
             words, value = ["--no-" + option.flag[2:] if option.default else option.flag], not option.default
         else:
             text = {str: "/x", int: "2", float: "1.5", tuple: "/x"}[option.kind]
-            text = option.doc.choices[-1] if option.doc.choices else "777" if option.doc.metavar == "OCTAL" else text
+            text = option.doc.choices[-1] if option.doc.choices else {"OCTAL": "777", "NAME:VALUE": "a:b"}.get(option.doc.metavar, text)
             words, value = [option.flag, text], (text,) if option.kind is tuple else option.kind(text)
         assert cli.main(["main:app", *words]) == 7
         assert getattr(served[-1][1], option.name) == value
@@ -286,6 +287,7 @@ def test_run_inside_a_running_loop_says_what_is_most_often_wrong(served: list[An
 
 def test_the_package_gives_its_names_when_they_are_asked_for() -> None:
     assert penstock.Settings is Settings
+    assert penstock.ClientDisconnected is ClientDisconnected
     with pytest.raises(AttributeError, match="no attribute 'Sever'"):
         penstock.Sever
 

@@ -46,6 +46,8 @@ def test_every_field_documents_itself() -> None:
     ("limit_body", -1, "limit_body must be a whole number of at least 0, or none, not -1"),
     ("reload_dirs", 1, "reload_dirs must be several texts, not 1"),
     ("reload_dirs", ("a", 1), "reload_dirs must be several texts, not ('a', 1)"),
+    ("headers", ("a b:1",), "headers must be NAME:VALUE, a name of letters, digits and hyphens that says nothing of a message's"
+     " length or connection, not ('a b:1',)"),
     ("workers", 0, "workers must be a whole number of at least 1, or none, not 0"),
     ("limit_body", 1.5, "limit_body must be a whole number of at least 0, or none, not 1.5"),
 ])
@@ -72,6 +74,18 @@ def test_several_texts_may_be_given_as_a_list_or_as_one_text() -> None:
         reload_dirs=("a", "b"), reload_includes=("*.html",))
     assert from_options({"host": "::1"}).host == ("::1",)
     assert from_options({"host": None}).host == ("127.0.0.1",)
+
+
+@pytest.mark.parametrize("header", [
+    "no-value", ":1", "a:1\r\nb:2", "a:\n", "a:\0", "é:1", "a:€", "content-length:1", "Connection: close", "TRANSFER-ENCODING:chunked",
+])
+def test_a_header_that_cannot_be_sent_is_refused(header: str) -> None:
+    with pytest.raises(ValueError, match="^headers must be NAME:VALUE"):
+        Settings(headers=(header,))
+
+
+def test_headers_may_be_given_as_pairs() -> None:
+    assert from_options({"headers": [("X-One", "1"), ["x-two", "a b"]]}).headers == ("X-One:1", "x-two:a b")
 
 
 def test_a_source_without_a_null_says_none() -> None:

@@ -8,7 +8,7 @@ those that have passed. The sweep also renews the Date line. Without connections
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -77,6 +77,7 @@ class Service:
         """While draining: see `drain`."""
         self._idle: asyncio.Future[None] | None = None
         self._second = 0
+        self._own_lines = _lines_of(settings.headers)
         self._sweeper: asyncio.TimerHandle | None = None
         self.defaults = Defaults(b"", b"", b"")
         """The field lines every response gets: Date and Server, as the settings have it."""
@@ -174,6 +175,15 @@ class Service:
         if second == self._second:
             return
         self._second = second
-        date = b"date: %s\r\n" % formatdate(second, usegmt=True).encode() if self.settings.date_header else b""
-        server = b"server: penstock\r\n" if self.settings.server_header else b""
-        self.defaults = Defaults(date, server, date + server)
+        own = self._own_lines
+        has_date = self.settings.date_header and b"\ndate: " not in b"\n" + own
+        has_server = self.settings.server_header and b"\nserver: " not in b"\n" + own
+        date = b"date: %s\r\n" % formatdate(second, usegmt=True).encode() if has_date else b""
+        server = b"server: penstock\r\n" if has_server else b""
+        self.defaults = Defaults(date, server, date + server + own)
+
+
+def _lines_of(headers: Iterable[str]) -> bytes:
+    """The settings' own headers (NAME:VALUE, checked there) as field lines."""
+    pairs = (header.partition(":") for header in headers)
+    return "".join(f"{name.lower()}: {value.strip()}\r\n" for name, _, value in pairs).encode("latin-1")

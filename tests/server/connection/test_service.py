@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from penstock_reactor import EventLoop
@@ -81,9 +82,12 @@ def test_of_thousands_that_are_overdue_a_few_act_in_a_turn(loop: EventLoop) -> N
     ({}, (b"date: ", b"server: penstock\r\n"), ()),
     ({"date_header": False}, (b"server: ",), (b"date: ",)),
     ({"server_header": False}, (b"date: ",), (b"server: ",)),
+    ({"headers": ("X-One: 1", "x-one:2", "X-Empty:")}, (b"date: ", b"server: penstock", b"x-one: 1\r\nx-one: 2\r\nx-empty: \r\n"), ()),
+    ({"headers": ("Server:mine", "DATE: now")}, (b"server: mine\r\n", b"date: now\r\n"), (b"penstock", b"GMT")),
+    ({"headers": ("x-latin: \xe9",)}, (b"x-latin: \xe9\r\n",), ()),
 ])
 def test_every_answer_gets_date_and_server_as_the_settings_say(
-    loop: EventLoop, options: dict[str, bool], present: tuple[bytes, ...], absent: tuple[bytes, ...]
+    loop: EventLoop, options: dict[str, Any], present: tuple[bytes, ...], absent: tuple[bytes, ...]
 ) -> None:
     lines = make(loop, **options).defaults.both
     assert all(each in lines for each in present)
