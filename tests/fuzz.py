@@ -21,7 +21,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "server"), str(TESTS.parent / "reactor")]
 
-from penstock.codec import head, response  # noqa: E402
+from penstock.codec import fields, response, usual  # noqa: E402
 from penstock.codec.http1 import Http1Codec  # noqa: E402
 from support.cases import LIMIT_FIELDS, LIMIT_HEAD, Outcome, load  # noqa: E402
 from support.mutation import Maker  # noqa: E402
@@ -103,7 +103,7 @@ def check_codec(maker: Maker, octets: bytes, before: list[bytes]) -> None:
         before[:], maker.last = [*before[-3:], octets], octets
     if whole.status and (codec.buffer.size or not 400 <= whole.status <= 505 or whole.status == 500):
         raise Found(f"refused with {whole.status}, {codec.buffer.size} octets kept")
-    if len(head._NAMES) > 2048 or len(head._HOSTS) > 256 or len(response._LINES) > 1024:
+    if len(fields._NAMES) > 2048 or len(fields.HOSTS) > 256 or len(usual._ORDERS) > 512 or len(response._LINES) > 1024:
         raise Found("a table has outgrown its bound")
     if is_there() and (difference := disagreement(octets, whole)):
         raise Found(difference)

@@ -10,7 +10,7 @@ from .buffer import Buffer
 from .errors import ProtocolError
 from .events import BodyData, BodyEnd, Field
 from .grammar import CHUNK_EXTENSIONS, HEX_DIGITS, MAX_SIZE_DIGITS
-from .head import parse_fields
+from .fields import parse_fields
 
 _MAX_PIECE = 65536
 _MAX_CHUNK_LINE = 4096
@@ -140,7 +140,7 @@ class ChunkedReader:
             self._trailer_octets += len(line) + 2
             if len(self._trailers) >= self._max_fields:
                 raise ProtocolError(431, f"more than {self._max_fields} trailer fields", "RFC 6585 5")
-            fields, _ = parse_fields(line, [line], 1)
+            fields, _ = parse_fields(line, 1)
             self._trailers += [field for field in fields if field[0] not in _NOT_IN_TRAILERS]
 
 

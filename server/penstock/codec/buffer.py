@@ -52,6 +52,11 @@ class Buffer:
         self._octets = b""
         self.size = self._position = self._searched = 0
 
+    def whole(self) -> bytes:
+        """All that is left, if it came in one piece of which nothing was taken; else b""."""
+        octets = self._octets
+        return octets if not self._position and isinstance(octets, bytes) else b""
+
     def take(self, most: int) -> bytes:
         """Take up to `most` octets; b"" when nothing is there."""
         start = self._position

@@ -6,7 +6,7 @@ Text is made only here and only of checked ASCII. Each distinct method is checke
 from .errors import ProtocolError
 from .grammar import ABSOLUTE_FORM, AUTHORITY_FORM, HOST, HTTP_VERSION, TARGET_OCTETS, TARGET_OCTETS_RAW, is_token
 
-_METHODS = {
+METHODS = {
     name.encode(): name
     for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL",
                  "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "PURGE", "QUERY", "LINK", "UNLINK")
@@ -24,7 +24,7 @@ def parse_request_line(line: bytes, is_lenient: bool = False, is_secure: bool = 
         raise _malformed(line)
     token, target, version_octets = parts
     version = "1.1" if version_octets == b"HTTP/1.1" else _version(version_octets, line)
-    method = _METHODS.get(token) or _method(token, target, is_lenient)
+    method = METHODS.get(token) or _method(token, target, is_lenient)
     if target.translate(None, TARGET_OCTETS_RAW if is_lenient else TARGET_OCTETS):
         raise _bad_target(target)
     # origin-form = absolute-path [ "?" query ]
