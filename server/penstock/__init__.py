@@ -8,20 +8,26 @@ TYPE_CHECKING = False  # as type checkers know it, without the five milliseconds
 if TYPE_CHECKING:
     from typing import Any
 
+    from .cli import main
+    from .compat import Config, Server
     from .connection.exchange import ClientDisconnected
     from .embedding import Running, StartError, serve, serve_in_thread, serving
     from .settings import Settings
 
 __all__ = [
-    "ClientDisconnected", "Running", "Settings", "StartError", "__version__", "run", "serve", "serve_in_thread", "serving",
+    "ClientDisconnected", "Config", "Running", "Server", "Settings", "StartError", "__version__", "main", "run", "serve",
+    "serve_in_thread", "serving",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
 _ROOMS = {
     "ClientDisconnected": ".connection.exchange",
+    "Config": ".compat",
     "Running": ".embedding",
+    "Server": ".compat",
     "Settings": ".settings",
     "StartError": ".embedding",
+    "main": ".cli",
     "serve": ".embedding",
     "serve_in_thread": ".embedding",
     "serving": ".embedding",

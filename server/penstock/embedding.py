@@ -10,6 +10,7 @@ path stays. Several may run at once, in one loop or in many. `runner.serve` is t
 
 import asyncio
 import atexit
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +22,8 @@ from typing import Any
 from . import runner
 from .listener import bind, url_of
 from .server import Server
-from .settings import Settings, from_options
+from .settings import Settings
+from .sources import from_keywords
 
 _NO_READERS = (
     "this event loop cannot watch sockets (add_reader), as Windows' proactor loop cannot. Serve from a thread with"
@@ -96,18 +98,19 @@ async def serve(
 
 
 async def _serve(app: Any, ready: Any, sockets: Sequence[socket.socket] | None, signals: bool, options: dict[str, Any]) -> None:
-    settings = from_options({"app_dir": None, **options})
+    settings = from_keywords(app, {"app_dir": None, **options}, os.environ).settings
+    if settings.reload or options.get("workers") not in (None, 1):
+        raise ValueError("several workers, or a reload, are processes of their own: penstock.run() has them")
     stopping = runner.Stopping(runner.SIGNALS if signals else ())
 
     def on_ready(server: Server) -> None:
-        # Limits on its life end it; nobody here makes another.
-        server.worn.add_done_callback(lambda _worn: stopping.ask(has_successor=False))
+        runner.end_when_worn(server, stopping)
         if isinstance(ready, asyncio.Event):
             ready.set()
         elif ready is not None and not ready.done():
             ready.set_result(Running(settings, server.sockets, stopping))
 
-    life = runner.serve(app, settings, partial(_open, settings, sockets), stopping, on_ready)
+    life = runner.serve(app, settings, partial(opened, settings, sockets), stopping, on_ready)
     try:
         await _wait(asyncio.get_running_loop().create_task(life), stopping)
     except runner.CannotStart as error:
@@ -212,7 +215,8 @@ def serve_in_thread(app: Any, *, sockets: Sequence[socket.socket] | None = None,
     return ServingThread(app, sockets, options)
 
 
-def _open(settings: Settings, sockets: Sequence[socket.socket] | None) -> list[socket.socket]:
+def opened(settings: Settings, sockets: Sequence[socket.socket] | None) -> list[socket.socket]:
+    """The sockets of a program, or, without any, those that the options ask for."""
     if sockets is None:
         return bind(settings)
     for sock in sockets:

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from contextlib import closing
 from types import FrameType
 from typing import Any
 
-from penstock_reactor import new_event_loop
+from penstock_reactor import new_event_loop as new_event_loop
 
 from . import env_file, log
 from .asgi.application import ApplicationError, load
@@ -95,7 +96,12 @@ def leave(code: int, patience: float | None) -> int:
 
 
 async def serve(
-    app: Any, settings: Settings, open_sockets: Callable[[], list[socket.socket]], stopping: "Stopping", on_ready: OnReady
+    app: Any,
+    settings: Settings,
+    open_sockets: Callable[[], list[socket.socket]],
+    stopping: "Stopping",
+    on_ready: OnReady,
+    make_tls: Callable[[Settings], ssl.SSLContext | None] = context_of,
 ) -> int:
     """The life of one app in one process: load, start, serve until told to end, drain; returns the exit code.
 
@@ -104,8 +110,8 @@ async def serve(
     """
     sockets: list[socket.socket] = []
     try:
-        tls = context_of(settings)
-        app = _load(app, settings)
+        tls = make_tls(settings)
+        app = load_app(app, settings)
         sockets = open_sockets()
         stopping.install()
         server = Server(app, settings, sockets, tls)
@@ -141,11 +147,7 @@ async def _run(app: Any, settings: Settings) -> int:
     def announce(server: Server) -> None:
         freeze()
         announcement.make(server.sockets)
-        server.worn.add_done_callback(end_worn)
-
-    def end_worn(worn: "asyncio.Future[str]") -> None:
-        _log.warning("Ending: this process %s", worn.result())
-        stopping.ask(has_successor=False)
+        end_when_worn(server, stopping)
 
     try:
         with closing(Announcement(settings)) as announcement:
@@ -158,7 +160,18 @@ async def _run(app: Any, settings: Settings) -> int:
     return int(code)
 
 
-def _load(app: Any, settings: Settings) -> Any:
+def end_when_worn(server: Server, stopping: "Stopping") -> None:
+    """End a server that has reached a limit of its life, where nobody makes another."""
+
+    def end(worn: "asyncio.Future[str]") -> None:
+        _log.warning("Ending: this process %s", worn.result())
+        stopping.ask(has_successor=False)
+
+    server.worn.add_done_callback(end)
+
+
+def load_app(app: Any, settings: Settings) -> Any:
+    """The application that `app` names, or `app` itself, as one of ASGI 3. Raises CannotStart."""
     if settings.env_file is not None:
         _log.info("Loading environment from '%s'", settings.env_file)
         try:

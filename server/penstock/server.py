@@ -64,7 +64,8 @@ class Server:
         """From `start` on: done when as many answers were given as may be (`limit_max_requests`); says so."""
         self._tls = tls
         self._lifespan = Lifespan(app, settings.lifespan, _log, settings.timeout_startup, settings.timeout_shutdown)
-        self._service: Service | None = None
+        self.service: Service | None = None
+        """What its connections share, from `start` on."""
         self._acceptors: list[Acceptor] = []
 
     async def start(self) -> None:
@@ -82,14 +83,14 @@ class Server:
             with suppress(LifespanFailed):
                 await self._lifespan.shutdown()
             raise
-        self._service = Service(
+        self.service = Service(
             settings,
             loop,
             server_of(self._app, settings.root_path, self._lifespan.state),
             on_answered=self._counting_hook(_access_hook(access_logger(settings))),
             tls=self._tls,
         )
-        self._acceptors = [Acceptor(self._service, sock) for sock in self.sockets]
+        self._acceptors = [Acceptor(self.service, sock) for sock in self.sockets]
         for acceptor in self._acceptors:
             acceptor.start()
         self.phase = Phase.SERVING
@@ -97,19 +98,19 @@ class Server:
     @property
     def running(self) -> int:
         """Requests whose app has not ended."""
-        return len(self._service.running) if self._service is not None else 0
+        return len(self.service.running) if self.service is not None else 0
 
     @property
     def answered(self) -> int:
         """Answers given. Takes a moment for each open connection."""
-        service = self._service
+        service = self.service
         return service.answered + sum(each.answered for each in service.connections) if service is not None else 0
 
     def balance(self, *, on_accepted: Callable[[], None] | None = None, fair_share: float | None = None) -> None:
         """Leave new connections to others for a moment where more than `fair_share` requests run; say when some were taken."""
-        if self._service is not None:
-            self._service.on_accepted = on_accepted or self._service.on_accepted
-            self._service.fair_share = fair_share
+        if self.service is not None:
+            self.service.on_accepted = on_accepted or self.service.on_accepted
+            self.service.fair_share = fair_share
 
     async def drain(self, *, has_successor: bool = False) -> None:
         """Finish what is open, within the grace period, and end the app. Raises LifespanFailed.
@@ -118,7 +119,7 @@ class Server:
         the sockets are closed: later clients are refused at once instead of waiting for nobody. With one, connections
         that are idle are kept for their next request, lest they be closed under it.
         """
-        service = self._service
+        service = self.service
         if service is None or self.phase is not Phase.SERVING:
             return
         self.phase = Phase.DRAINING

@@ -160,7 +160,7 @@ def test_an_app_that_does_not_start_is_not_served() -> None:
 def test_a_running_request_is_finished_and_new_clients_are_refused() -> None:
     with running() as server, Client(server.address) as client:
         client.send(request("/wait"))
-        server.wait_for(lambda: server.server._service.running)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: server.server.service.running)  # type: ignore[union-attr]  # started
         draining = server.soon(server.server.drain())
         server.wait_for(lambda: server.server.phase is Phase.DRAINING)
         with pytest.raises(ConnectionRefusedError):
@@ -190,7 +190,7 @@ def test_with_a_successor_idle_connections_are_kept_for_a_while(options: dict[st
         client.send(request())
         client.answer()
         draining = server.soon(server.server.drain(has_successor=True))
-        server.wait_for(lambda: server.server._service.keeps_idle == kept)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: server.server.service.keeps_idle == kept)  # type: ignore[union-attr]  # started
         client.send(request())
         assert client.answer().get("connection") == "close"
         client.socket.close()
@@ -200,7 +200,7 @@ def test_with_a_successor_idle_connections_are_kept_for_a_while(options: dict[st
 def test_at_a_reload_the_old_code_has_a_time_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     with running(reload=True, timeout_reload=0, timeout_graceful_shutdown=60) as server, Client(server.address) as client:
         client.send(request("/stay"))
-        server.wait_for(lambda: server.server._service.running)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: server.server.service.running)  # type: ignore[union-attr]  # started
         server.do(server.server.drain(has_successor=True))
         assert "Cancelling GET /stay" in caplog.text
 
@@ -236,7 +236,7 @@ def test_connections_in_the_backlog_are_taken_and_answered() -> None:
 def test_an_app_that_waits_for_its_client_is_told_at_once() -> None:
     with running(timeout_graceful_shutdown=None) as server, Client(server.address) as client:
         client.send(request("/leave"))
-        server.wait_for(lambda: server.server._service.running)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: server.server.service.running)  # type: ignore[union-attr]  # started
         draining = server.soon(server.server.drain())
         assert client.answer().body == b"/leave"
         client.socket.close()
@@ -259,7 +259,7 @@ def test_what_outlives_the_grace_period_is_named_and_cancelled(caplog: pytest.Lo
         other.send(request("/background"))
         assert other.answer().status == 200
         client.send(request("/stay"))
-        server.wait_for(lambda: len(server.server._service.running) == 2)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: len(server.server.service.running) == 2)  # type: ignore[union-attr]  # started
         server.do(server.server.drain())
         with pytest.raises((ConnectionResetError, AssertionError)):
             client.answer()
@@ -272,7 +272,7 @@ def test_what_outlives_the_grace_period_is_named_and_cancelled(caplog: pytest.Lo
 def test_a_connection_that_is_not_finished_is_closed_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     with running(timeout_graceful_shutdown=0.1) as server, Client(server.address) as client:
         client.send(b"GET / HT")
-        server.wait_for(lambda: server.server._service.connections)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: server.server.service.connections)  # type: ignore[union-attr]  # started
         server.do(server.server.drain())
         assert client.is_closed()
     assert "Closing 1 connections that were not finished" in caplog.messages
@@ -294,7 +294,7 @@ def test_an_app_that_ignores_its_cancellation_does_not_hold_the_drain_for_ever()
     app = Stubborn()
     with running(app, timeout_graceful_shutdown=0.05) as server, Client(server.address) as client:
         client.send(request())
-        server.wait_for(lambda: server.server._service.running)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: server.server.service.running)  # type: ignore[union-attr]  # started
         server.do(server.server.drain())
         assert app.lived == ["startup", "shutdown"]
         server.loop.call_soon_threadsafe(stubborn.set)
@@ -306,7 +306,7 @@ def test_of_very_many_only_some_are_named(caplog: pytest.LogCaptureFixture, monk
         clients = [Client(server.address) for _ in range(5)]
         for client in clients:
             client.send(request("/stay"))
-        server.wait_for(lambda: len(server.server._service.running) == 5)  # type: ignore[union-attr]  # started
+        server.wait_for(lambda: len(server.server.service.running) == 5)  # type: ignore[union-attr]  # started
         server.do(server.server.drain())
         for client in clients:
             client.socket.close()
