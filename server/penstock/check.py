@@ -166,19 +166,20 @@ def _try_sockets(settings: Settings) -> Iterator[Finding]:
 # -- the report
 
 
-def _rows(found: Found) -> Iterator[tuple[str, Any, str]]:
-    """Each option, its value as it may be shown, and its origin."""
-    yield "app", found.app, found.origins.get("app", "default")
+def _rows(found: Found) -> Iterator[tuple[str, Any, str, str]]:
+    """Each option, its value for programs and for people, and its origin; no secret."""
+    yield "app", found.app, found.app, found.origins.get("app", "default")
     for option in options():
         value = getattr(found.settings, option.name)
-        is_hidden = _SECRET in option.name and value is not None
-        yield option.name, "***" if is_hidden else value, found.origins.get(option.name, "default")
+        if _SECRET in option.name and value is not None:
+            value = "***"
+        yield option.name, value, option.written(value), found.origins.get(option.name, "default")
 
 
 def _as_text(found: Found, findings: Sequence[Finding], wants_all: bool) -> str:
-    rows = [(name, _written(value), origin) for name, value, origin in _rows(found) if wants_all or origin != "default"]
+    rows = [(name, text, origin) for name, _, text, origin in _rows(found) if wants_all or origin != "default"]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in rows]
+    lines = [f"{name:{widths[0]}}  {text:{widths[1]}}  {origin}" for name, text, origin in rows]
     lines.append("" if wants_all else "All else is as by default (--all shows it).\n")
     for each in findings:
         lines.append(f"{each.level + ':':9}{each.subject}: " + each.text.replace("\n", "\n" + " " * 9))
@@ -186,15 +187,7 @@ def _as_text(found: Found, findings: Sequence[Finding], wants_all: bool) -> str:
 
 
 def _as_json(found: Found | None, findings: Sequence[Finding]) -> str:
-    settings = {name: {"value": value, "origin": origin} for name, value, origin in _rows(found)} if found else {}
+    settings = {name: {"value": value, "origin": origin} for name, value, _, origin in _rows(found)} if found else {}
     is_ok = not any(each.level == "error" for each in findings)
     report = {"ok": is_ok, "settings": settings, "findings": [each._asdict() for each in findings]}
     return json.dumps(report, indent=2, default=str)
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return " ".join(value)
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -205,14 +205,8 @@ def _flags(option: "Option") -> list[str]:
 
 
 def _help_text(option: "Option") -> str:
-    default: "Any" = option.default
-    if option.kind is bool:
-        default = "on" if default else "off"
-    elif isinstance(default, float):
-        default = f"{default:g}"
-    elif isinstance(default, tuple):
-        default = " ".join(default)
-    shown = f"default: {'none' if default is None else default}" if default != "" else ""
+    default = option.written(option.default)
+    shown = f"default: {default}" if default else ""
     notes = "; ".join(filter(None, (", ".join(option.doc.choices), shown)))
     return (option.doc.help + (f" ({notes})" if notes else "")).replace("%", "%%")
 

@@ -91,8 +91,10 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[s
     """The addresses a host name stands for, each once."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise ListenError(f"Cannot listen on {host}:{port}: the host name {host!r} is not known ({error.strerror}).") from None
+    except (socket.gaierror, ValueError) as error:
+        # A ValueError for what can be no name at all.
+        why = getattr(error, "strerror", None) or error
+        raise ListenError(f"Cannot listen on {host}:{port}: the host name {host!r} is not known ({why}).") from None
     addresses = [(family, (str(address[0]), port)) for family, _, _, _, address in found]
     return list(dict.fromkeys(addresses))
 

@@ -74,8 +74,16 @@ class Option(NamedTuple):
         if self.kind is bool and high == 0:
             return "off"
         if low is not None:
-            text += f" from {low:g} to {high:g}" if high is not None else f" of at least {low:g}"
+            text += f" from {low:.12g} to {high:.12g}" if high is not None else f" of at least {low:.12g}"
         return text + (", or none" if self.is_optional and self.kind is not str else "")
+
+    def written(self, value: Any) -> str:
+        """A value, as a command line or a page shows it."""
+        if self.kind is bool and value is not None:
+            return "on" if value else "off"
+        if isinstance(value, tuple):
+            return " ".join(value)
+        return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
     def parse(self, text: str, label: str = "") -> Any:
         """The value that `text` (from a command line or the environment) stands for; ValueError when it stands for none."""

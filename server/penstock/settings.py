@@ -26,6 +26,9 @@ _TAKEN = "Taken for uvicorn's sake"
 _HEADER = r"(?!(?i:content-length|transfer-encoding|connection|keep-alive|upgrade|te|trailer):)[A-Za-z0-9_!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*"
 _HEADER_WORDS = "NAME:VALUE, a name of letters, digits and hyphens that says nothing of a message's length or connection"
 
+_PATH = ("[^\0]+", "a path")
+_LARGEST = 2**31 - 1
+
 # The shortest time limit: zero would mean "at once" to one reader and "never" to another.
 _SHORTEST = 0.001
 
@@ -42,7 +45,7 @@ class Settings:
         group=_ADDRESS, metavar="PORT", minimum=0, maximum=65535))
     uds: str | None = field(default=None, metadata=doc(
         "Listen on a Unix socket of this name instead; one that a dead server left behind is replaced.",
-        group=_ADDRESS, metavar="PATH"))
+        group=_ADDRESS, metavar="PATH", shape=_PATH))
     uds_mode: str = field(default="666", metadata=doc(
         "Who may connect to it: the permissions of the socket file.",
         group=_ADDRESS, metavar="OCTAL", shape=("0?[0-7]{3}", "three octal digits, such as 660")))
@@ -51,13 +54,13 @@ class Settings:
         group=_ADDRESS, metavar="OWNER", shape=("[^:]+(:[^:]+)?|:[^:]+", "USER, USER:GROUP or :GROUP")))
     fd: int | None = field(default=None, metadata=doc(
         "Listen on a socket that was opened before; its descriptor. systemd's (LISTEN_FDS) are taken without being named.",
-        group=_ADDRESS, metavar="N", minimum=0))
+        group=_ADDRESS, metavar="N", minimum=0, maximum=_LARGEST))
     backlog: int = field(default=2048, metadata=doc(
         "Connections the kernel may hold that have not been accepted yet.",
-        group=_ADDRESS, metavar="N", minimum=1))
+        group=_ADDRESS, metavar="N", minimum=1, maximum=_LARGEST))
     ready_file: str | None = field(default=None, metadata=doc(
         "Write addresses and process id here, as JSON, when requests are taken; removed at the end.",
-        group=_ADDRESS, metavar="PATH"))
+        group=_ADDRESS, metavar="PATH", shape=_PATH))
 
     app_dir: str | None = field(default="", metadata=doc(
         "Folder the application is imported from; put first on the import path. Empty is the current folder.",

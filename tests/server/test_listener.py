@@ -127,6 +127,8 @@ def test_a_port_in_use_is_named_and_nothing_stays_open(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("host, told", [
     ("no-such-host.invalid", "is not known"),
+    ("a..b", "is not known"),
+    ("a\0b", "is not known"),
     ("203.0.113.7", "no such address"),
 ])
 def test_an_address_that_cannot_be_had_is_named(host: str, told: str) -> None:

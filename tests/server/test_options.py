@@ -34,3 +34,11 @@ def test_text_that_cannot_be_read_is_refused_under_the_name_it_has_there(name: s
 def test_the_beginning_of_a_word_is_near_enough() -> None:
     assert did_you_mean("--p", ["--host", "--port"]) == "; did you mean --port?"
     assert did_you_mean("--q", ["--host", "--port"]) == ""
+
+
+@pytest.mark.parametrize("name, value, text", [
+    ("reload", True, "on"), ("reload", False, "off"), ("port", 1, "1"), ("timeout_head", 2.0, "2"), ("limit_body", None, "none"),
+    ("reload_dirs", ("a", "b"), "a b"), ("reload_dirs", (), ""), ("root_path", "/api", "/api"),
+])
+def test_a_value_is_written_as_people_read_it(name: str, value: Any, text: str) -> None:
+    assert option(name).written(value) == text

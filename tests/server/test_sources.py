@@ -111,7 +111,7 @@ def test_all_that_is_wrong_is_told_at_once(here: Path) -> None:
     assert wrong({"backlog": "x"}, {"PENSTOCK_RELOAD": "perhaps"}) == [
         "pyproject.toml:3: port must be a whole number from 0 to 65535, not 'http'",
         "PENSTOCK_RELOAD must be True or False, not 'perhaps'",
-        "--backlog must be a whole number of at least 1, not 'x'",
+        "--backlog must be a whole number from 1 to 2147483647, not 'x'",
     ]
 
 

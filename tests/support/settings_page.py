@@ -6,7 +6,6 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from penstock.options import Option
 from penstock.settings import options
@@ -31,7 +30,7 @@ def _tables() -> Iterator[str]:
         yield f"\n## {title}\n\n| command line | name | default | |\n|---|---|---|---|\n"
         for option in members:
             flag = option.flag + (f" {option.doc.metavar}" if option.doc.metavar else "")
-            yield f"| `{flag}` | `{option.name}` | {_default(option.default)} | {_escaped(_meaning(option))} |\n"
+            yield f"| `{flag}` | `{option.name}` | {_default(option)} | {_escaped(_meaning(option))} |\n"
 
 
 def _meaning(option: Option) -> str:
@@ -46,14 +45,9 @@ def _meaning(option: Option) -> str:
     return text
 
 
-def _default(value: Any) -> str:
-    if isinstance(value, tuple):
-        value = " ".join(value)
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if value in (None, ""):
-        return "none" if value is None else ""
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+def _default(option: Option) -> str:
+    text = option.written(option.default)
+    return f"`{text}`" if text and option.default is not None and option.kind is not bool else text
 
 
 def _escaped(text: str) -> str:

@@ -266,3 +266,38 @@ def test_a_reader_of_the_access_log_that_leaves_does_not_end_the_server(folder: 
         process.kill()
     assert process.returncode == 0
     assert "Error" not in errors
+
+
+def test_a_command_line_as_uvicorns_users_write_it_is_served(folder: Path) -> None:
+    words = (
+        "main:app --host 127.0.0.1 --workers 1 --loop auto --http httptools --lifespan auto --interface asgi3 --log-level info"
+        " --no-server-header --no-date-header --limit-concurrency 100 --limit-max-requests 1000 --timeout-keep-alive 5"
+        " --timeout-graceful-shutdown 3 --backlog 1024 --root-path /api --app-dir . --h11-max-incomplete-event-size 16384"
+    )
+    with serving(*words.split(), cwd=folder, env={"UVICORN_ACCESS_LOG": "false"}) as server:
+        with urllib.request.urlopen(server.url, timeout=PATIENCE) as answer:
+            assert answer.read() == b"ok" and answer.headers["server"] is None
+        assert "INFO:     --http: penstock has one HTTP/1.1 parser, its own\n" in server.stderr
+        assert server.stop() == 0
+        assert server.stdout == ""
+
+
+def test_a_folder_may_say_all_there_is_to_say(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text('[tool.penstock]\napp = "main:app"\naccess-log = false\n')
+    with serving(cwd=folder, env={"PENSTOCK_PROT": "1"}) as server:
+        urllib.request.urlopen(server.url, timeout=PATIENCE).close()
+        told = "WARNING:  There is no option for the environment variable PENSTOCK_PROT; did you mean PENSTOCK_PORT?\n"
+        assert server.stderr.startswith(told)
+        assert server.stop() == 0
+        assert server.stdout == ""
+
+
+def test_mistakes_in_a_file_and_the_environment_are_lines_with_their_places(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text('[tool.penstock]\nport = "http"\n')
+    result = run_to_end("main:app", cwd=folder, env={"UVICORN_RELOAD": "perhaps"})
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "penstock: pyproject.toml:2: port must be a whole number from 0 to 65535, not 'http'",
+        "penstock: UVICORN_RELOAD must be True or False, not 'perhaps'",
+        "See penstock --help.",
+    ]

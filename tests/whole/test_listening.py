@@ -153,3 +153,27 @@ def test_a_module_that_is_called_as_a_command_can_be_served(folder: Path) -> Non
     result = run_to_end("check", "main:app", "--port", "0", "--lifespan", "off", cwd=folder)
     assert (result.returncode, result.stderr) == (0, "")
     assert "main:app starts and stops" in result.stdout
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_forced_end_leaves_neither_socket_nor_ready_file(manner: list[str], folder: Path) -> None:
+    (folder / "deaf.py").write_text(
+        "import asyncio\nasync def app(scope, receive, send):\n    print('called', flush=True)\n    await asyncio.sleep(3600)\n")
+    words = ["deaf:app", "--uds", "s", "--ready-file", "ready.json", "--lifespan", "off", "--timeout-graceful-shutdown", "none"]
+    words += ["--timeout-reload", "none"] if "--reload" in manner else []
+    server = Server(subprocess.Popen(
+        command(*words, *manner), cwd=folder, text=True, env=environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    try:
+        server.wait_line("running on unix socket s")
+        assert (folder / "ready.json").exists()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(folder / "s"))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            server.wait_line("^called$")
+            server.process.send_signal(signal.SIGINT)
+            server.wait_line("Shutting down")
+            assert server.stop(signal.SIGINT) == 1
+    finally:
+        server.kill()
+    assert not (folder / "s").exists() and not (folder / "ready.json").exists()
