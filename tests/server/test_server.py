@@ -407,4 +407,6 @@ def test_who_balances_several_processes_is_told_of_new_connections_and_tells_a_s
         server.server.balance(on_accepted=lambda: taken.append(None))
         server.server.balance(fair_share=0.0)
         ask(server.address, request())
+        # It is told at the end of the turn in which the answer was sent.
+        server.wait_for(lambda: taken)
         assert taken == [None]
