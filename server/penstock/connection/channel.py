@@ -24,6 +24,10 @@ NEVER = float("inf")
 
 _MAX_PARTS = 64
 
+# What is sent so waits for what follows: the end of the connection then leaves with the last octets, and each side's
+# kernel handles one packet instead of two. That is a tenth of what a connection for one request costs.
+_MORE = socket.MSG_MORE if sys.platform == "linux" else 0
+
 # struct linger, on with no time: two shorts on Windows, two ints elsewhere.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
@@ -38,7 +42,7 @@ class Channel:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: socket.SocketType,
         loop: asyncio.AbstractEventLoop,
         on_readable: Callable[[], object],
         on_drained: Callable[[], object],
@@ -94,8 +98,11 @@ class Channel:
         """More waits than should: the writer ought to wait for `on_drained`."""
         return self.queued > HIGH_WATER
 
-    def write(self, parts: list[bytes]) -> None:
-        """Send `parts` in order, now as far as the socket takes them, the rest when it can."""
+    def write(self, parts: list[bytes], is_last: bool = False) -> None:
+        """Send `parts` in order, now as far as the socket takes them, the rest when it can.
+
+        `is_last`: the end of the connection, or of our half of it, follows at once.
+        """
         if self.is_broken:
             return
         if self._queue is not None:
@@ -104,7 +111,8 @@ class Channel:
             return
         size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         try:
-            sent = self._send(parts[0]) if len(parts) == 1 else _send_parts(self._socket, parts)
+            flags = _MORE if is_last else 0
+            sent = self._send(parts[0], flags) if len(parts) == 1 else _send_parts(self._socket, parts, flags)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
@@ -225,13 +233,13 @@ class Channel:
             self._on_drained()
 
 
-def _send_parts(sock: socket.socket, parts: list[bytes] | list[bytes | memoryview]) -> int:
+def _send_parts(sock: socket.SocketType, parts: list[bytes] | list[bytes | memoryview], flags: int = 0) -> int:
     """Send several parts in one call; Windows' Python has no sendmsg, so they are joined there."""
     if not parts:
         return 0
     if hasattr(sock, "sendmsg"):
-        return sock.sendmsg(parts)
-    return sock.send(b"".join(parts))
+        return sock.sendmsg(parts, (), flags)
+    return sock.send(b"".join(parts), flags)
 
 
 def _rest(parts: list[bytes] | list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:

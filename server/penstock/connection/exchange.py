@@ -125,8 +125,8 @@ class Exchange:
         if self.is_gone:
             raise ClientDisconnected("the client is gone")
         connection = self.connection
-        channel = connection.channel
-        channel.write(connection.codec.encode_body(octets, is_last))
+        channel, codec = connection.channel, connection.codec
+        channel.write(codec.encode_body(octets, is_last), is_last and codec.wants_close)
         self.sent += len(octets)
         if channel.is_broken:
             connection.close()

@@ -41,7 +41,7 @@ class HttpConnection(Connection):
 
     __slots__ = ("_skipped", "_waits_since")
 
-    def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
+    def __init__(self, service: Service, sock: socket.SocketType, client: Address | None, server: tuple[str, int | None]) -> None:
         super().__init__(service, sock, client, server)
         self._skipped = 0
         self._waits_since = NEVER

@@ -27,14 +27,14 @@ class HttpsConnection(HttpConnection):
     begins_as = _HANDSHAKING
     channel: TlsChannel
 
-    def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
+    def __init__(self, service: Service, sock: socket.SocketType, client: Address | None, server: tuple[str, int | None]) -> None:
         super().__init__(service, sock, client, server)
         self.scheme = "https"
         self.told: dict[str, Any] | None = None
         """What apps are told of TLS, once it was asked for; the room above makes it."""
         self._refusal: ProtocolError | None = None
 
-    def make_channel(self, sock: socket.socket) -> TlsChannel:
+    def make_channel(self, sock: socket.SocketType) -> TlsChannel:
         service = self.service
         context = service.tls
         if context is None:

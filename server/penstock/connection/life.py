@@ -43,7 +43,7 @@ class Connection:
     begins_as = _IDLE
     """Its first state."""
 
-    def __init__(self, service: Service, sock: socket.socket, client: Address | None, server: tuple[str, int | None]) -> None:
+    def __init__(self, service: Service, sock: socket.SocketType, client: Address | None, server: tuple[str, int | None]) -> None:
         self.service = service
         self.channel = self.make_channel(sock)
         self.codec = Http1Codec(service.limits)
@@ -60,7 +60,7 @@ class Connection:
         self.has_ended = False
         """The client has sent its end (FIN): no more will come, what came is still answered."""
 
-    def make_channel(self, sock: socket.socket) -> Channel:
+    def make_channel(self, sock: socket.SocketType) -> Channel:
         """What its octets travel on."""
         service = self.service
         return Channel(sock, service.loop, self._on_readable, self._on_drained, service.settings.timeout_write)
@@ -95,7 +95,7 @@ class Connection:
         if exchange is not None:
             self.exchange = None
             exchange.lose()
-        self.channel.write([self.codec.encode_refusal(error.status, error.reason, self.service.defaults)])
+        self.channel.write([self.codec.encode_refusal(error.status, error.reason, self.service.defaults)], True)
         self.finish()
 
     def finish(self) -> None:

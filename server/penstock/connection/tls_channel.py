@@ -29,7 +29,7 @@ class TlsChannel(Channel):
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: socket.SocketType,
         loop: asyncio.AbstractEventLoop,
         on_readable: Callable[[], object],
         on_drained: Callable[[], object],
@@ -136,7 +136,7 @@ class TlsChannel(Channel):
 
     # ── writing ──
 
-    def write(self, parts: list[bytes]) -> None:
+    def write(self, parts: list[bytes], is_last: bool = False) -> None:
         if self.is_broken:
             return
         if len(parts) > 1 and sum(map(len, parts)) <= RECORD:

@@ -87,7 +87,7 @@ def test_what_came_with_the_connection_is_answered_in_the_same_step(listening: A
 
 
 def test_many_connections_are_taken_in_batches(listening: Any) -> None:
-    server = listening(accept={})
+    server = listening(_accept={})
     clients = [Client(server.address) for _ in range(BATCH + 10)]
     try:
         server.acceptor._on_readable()
@@ -153,15 +153,15 @@ def test_a_unix_socket_has_a_path_and_clients_without_a_name(listening: Any, tmp
 def test_a_process_without_descriptors_pauses_and_resumes_by_itself(
     listening: Any, call: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = listening(accept={call: exhausted()})
+    server = listening(_accept={call: exhausted()})
     clients = [Client(server.address) for _ in range(3)]
     try:
         server.turn()
         assert len(server.service.connections) == call - 1
         assert [line for line in caplog.messages if "Accepting pauses" in line and "ulimit" in line]
-        count = server.faulty.calls["accept"]
+        count = server.faulty.calls["_accept"]
         server.turn(50)
-        assert server.faulty.calls["accept"] == count, "it does not spin"
+        assert server.faulty.calls["_accept"] == count, "it does not spin"
         server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
         assert len(server.service.connections) == 3
         assert answer(server, clients[2]).status == 200
@@ -171,7 +171,7 @@ def test_a_process_without_descriptors_pauses_and_resumes_by_itself(
 
 
 def test_the_warning_comes_once_in_a_while(listening: Any, caplog: pytest.LogCaptureFixture) -> None:
-    server = listening(accept=dict.fromkeys(range(1, 10), exhausted()))
+    server = listening(_accept=dict.fromkeys(range(1, 10), exhausted()))
     clock = server.loop.time = Clock()
     for _ in range(5):
         server.acceptor._on_readable()
@@ -186,17 +186,17 @@ def test_the_warning_comes_once_in_a_while(listening: Any, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOBUFS, "No buffer space"), OSError(errno.EPERM, "a firewall"), OSError(errno.EINVAL, "?")])
 def test_no_error_of_accept_ends_the_server_or_makes_it_spin(listening: Any, error: OSError) -> None:
-    server = listening(accept={1: error})
+    server = listening(_accept={1: error})
     client = server.connect()
     server.turn(20)
-    assert server.faulty.calls["accept"] == 1
+    assert server.faulty.calls["_accept"] == 1
     server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
     with client:
         assert answer(server, client).status == 200
 
 
 def test_a_client_that_left_before_it_was_accepted_does_not_hold_up_the_next(listening: Any) -> None:
-    server = listening(accept={1: ConnectionAbortedError()})
+    server = listening(_accept={1: ConnectionAbortedError()})
     with server.connect() as client:
         assert answer(server, client).status == 200
 
@@ -275,7 +275,7 @@ def test_after_stopping_the_backlog_is_left_or_taken(listening: Any) -> None:
 
 
 def test_stopping_during_a_pause_is_final(listening: Any) -> None:
-    server = listening(accept={1: exhausted()})
+    server = listening(_accept={1: exhausted()})
     with server.connect():
         server.service.is_draining = True
         server.acceptor.stop(takes_backlog=False)

@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -317,3 +318,42 @@ def test_it_runs_on_the_stock_loop_too() -> None:
         assert heard == [b"x"]
     finally:
         loop.close()
+
+
+class Noting:
+    """A socket that notes how it was asked to send."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self.real = real
+        self.flags: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def send(self, octets: bytes, flags: int = 0) -> int:
+        self.flags.append(flags)
+        return self.real.send(octets, flags)
+
+    def sendmsg(self, parts: list[bytes], ancillary: tuple[()] = (), flags: int = 0) -> int:
+        self.flags.append(flags)
+        return self.real.sendmsg(parts, ancillary, flags)
+
+
+def test_the_last_octets_leave_with_the_end_that_follows_them(loop: EventLoop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname(), 10) as peer:
+        noting = Noting(listener.accept()[0])
+        channel = Channel(cast(socket.socket, noting), loop, list, list, 30.0)
+        channel.write([b"a"])
+        channel.write([b"b", b"c"], True)
+        channel.write([b"d"], True)
+        channel.finish()
+        assert b"".join(iter(lambda: peer.recv(9), b"")) == b"abcd"
+        channel.close()
+    waits = socket.MSG_MORE if sys.platform == "linux" else 0
+    assert noting.flags == [0, waits, waits]
+
+
+def test_what_the_socket_does_not_take_at_once_waits_for_nothing(ends: Ends) -> None:
+    ends.channel.write([b"x" * 100_000], True)
+    assert ends.channel.queued
+    assert ends.take_all() == b"x" * 100_000
