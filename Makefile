@@ -84,6 +84,10 @@ soak: ## a normal load beside thousands of clients that drip or stop reading; ne
 settings: ## write the tables of docs/settings.md from the options there are
 	@$(WITH_TESTS) $(PYTHON) -m support.settings_page
 
+.PHONY: soak-reload
+soak-reload: ## reloads, restarts, recycling and killed workers under a load that must not notice; takes minutes
+	@$(BENCH_PYTHON) tests/soak_reload.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: bench-venv ## spoilt requests to the codec and to a live server, with h11 as second opinion
 	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 $(ARGS)

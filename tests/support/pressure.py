@@ -22,6 +22,10 @@ class Pressure:
 
     def __init__(self, server: Server, clients: int = 8, pause: float = 0.005, path: str = "/") -> None:
         self.failures: list[str] = []
+        self.lost: list[int] = []
+        """The ports from which the requests came that failed; 0 where there was no connection."""
+        self.waits: list[tuple[float, float]] = []
+        """When each request was answered, and how long it took."""
         self.count = 0
         self.longest = 0.0
         """Seconds that one request took at most, connecting included."""
@@ -41,6 +45,10 @@ class Pressure:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask no more."""
         self._stop.set()
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -50,6 +58,11 @@ class Pressure:
         """What was answered, each once, in the order in which it was seen last."""
         with self._news:
             return sorted(self._last, key=lambda body: self._last[body])
+
+    def longest_between(self, begin: float, end: float) -> float:
+        """Seconds that a request took at most of those that ran at some time between these two moments."""
+        with self._news:
+            return max((took for at, took in self.waits if at >= begin and at - took <= end), default=0.0)
 
     def wait_for_answers(self, count: int, patience: float = PATIENCE) -> None:
         """Wait until so many more requests have been answered."""
@@ -81,32 +94,35 @@ class Pressure:
 
     def _try(self, client: Client | None, keeps: bool = False) -> Client | None:
         """One request; the connection, if it can be used again."""
-        begin = time.monotonic()
+        begin, port = time.monotonic(), 0
         kind = "new" if client is None else "kept"
         try:
             client = client or Client(self._address)
+            port = client.socket.getsockname()[1]
             client.send(self._octets)
             answer = client.answer()
             if answer.status != 200:
                 raise AssertionError(f"status {answer.status}")
         except (OSError, AssertionError) as error:
-            self._note(f"{kind} connection: {type(error).__name__}: {error}", b"", begin)
+            self._note(f"{kind} connection: {type(error).__name__}: {error}", b"", begin, port)
             if client is not None:
                 client.socket.close()
             return None
-        self._note("", answer.body, begin)
+        self._note("", answer.body, begin, port)
         if keeps and answer.get("connection") != "close":
             return client
         client.socket.close()
         return None
 
-    def _note(self, failure: str, body: bytes, begin: float) -> None:
+    def _note(self, failure: str, body: bytes, begin: float, port: int) -> None:
         now = time.monotonic()
         with self._news:
             if failure:
                 self.failures.append(failure)
+                self.lost.append(port)
             else:
                 self.count += 1
                 self.longest = max(self.longest, now - begin)
+                self.waits.append((now, now - begin))
                 self._last[body] = now
             self._news.notify_all()

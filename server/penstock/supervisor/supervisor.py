@@ -140,12 +140,8 @@ class Supervisor:
     # ── what happens ──
 
     def _tick(self) -> None:
-        now = self._loop.time()
-        asleep, self._looked_at = now - self._looked_at - TICK, now
         for worker in self._workers.values():
             worker.words = 0
-            if asleep > _ASLEEP:
-                worker.excuse(asleep)
         self._act()
         if not self._end.done():
             self._loop.call_later(TICK, self._tick)
@@ -245,6 +241,9 @@ class Supervisor:
         if self._end.done():
             return
         now = self._loop.time()
+        asleep, self._looked_at = now - self._looked_at, now
+        for worker in self._workers.values() if asleep > _ASLEEP else ():
+            worker.excuse(asleep, now)
         reap_strangers({each.process.pid for each in self._workers.values()})
         for worker in list(self._workers.values()):
             if worker.has_ended():

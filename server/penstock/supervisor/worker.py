@@ -57,9 +57,10 @@ class Worker:
             if isinstance(message.get(name), int):
                 setattr(self, name, message[name])
 
-    def excuse(self, seconds: float) -> None:
+    def excuse(self, seconds: float, now: float) -> None:
         """So long we were asleep ourselves: it counts for nothing."""
-        self.member = replace(self.member, since=self.member.since + seconds, heard=self.member.heard + seconds)
+        since, heard = min(now, self.member.since + seconds), min(now, self.member.heard + seconds)
+        self.member = replace(self.member, since=since, heard=heard)
 
     def retire(self, *, has_successor: bool) -> None:
         """Finish what is open and end."""

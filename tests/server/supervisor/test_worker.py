@@ -79,8 +79,13 @@ def test_its_life_is_noted(worker: Worker) -> None:
     worker.note_life(110.0, {"word": "beat", "running": 3, "answered": 40, "memory": "none of a number"})
     assert (worker.member.since, worker.member.heard, worker.member.is_questioned) == (105.0, 110.0, False)
     assert (worker.running, worker.answered, worker.memory) == (3, 40, None)
-    worker.excuse(1000.0)
+    worker.excuse(1000.0, 2000.0)
     assert (worker.member.since, worker.member.heard) == (1105.0, 1110.0)
+    worker.excuse(1000.0, 2107.0)
+    # It was heard after we woke up.
+    assert (worker.member.since, worker.member.heard) == (2105.0, 2107.0)
+    worker.enter(Phase.READY, 105.0)
+    worker.note_life(110.0, {})
     worker.enter(Phase.RETIRING, 111.0, 5.0)
     assert (worker.member.phase, worker.member.patience, worker.was_ready) == (Phase.RETIRING, 5.0, True)
 
