@@ -90,8 +90,8 @@ class Option(NamedTuple):
         label = label or self.flag
         value: Any = text
         if self.kind is tuple:
-            return tuple(text.split())
-        if self.kind is not str:
+            value = tuple(text.split())
+        elif self.kind is not str:
             if self.is_optional and text.lower() == "none":
                 return None
             try:

@@ -227,7 +227,7 @@ def _remarks(values: Mapping[str, Any], given: _Layer) -> list[tuple[str, str]]:
         if name in said and values[name] != _known()[name].default and not values.get(other):
             notes.append(("warning", f"{given[name].label} does nothing without {_flag(other)}"))
     for other, name in _ALTERNATIVES:
-        if name in said and values.get(other) is not None:
+        if name in said and values[name] != _known()[name].default and values.get(other) is not None:
             notes.append(("warning", f"{given[name].label} does nothing beside {given[other].label}"))
     return notes
 

@@ -200,6 +200,10 @@ def test_what_does_nothing_is_remarked(given: dict[str, Any], told: str, here: P
     assert found({}, environ).notes == []
 
 
+def test_a_default_that_is_said_again_is_no_reason_for_a_remark() -> None:
+    assert from_keywords("a", {"host": "127.0.0.1", "port": 8000, "uds": "s", "reload_delay": 0.25}, {}).notes == []
+
+
 @pytest.mark.parametrize("given, told", [
     ({"loop": "asyncio"}, "--loop: penstock runs on its own event loop, which needs nothing installed"),
     ({"http": "h11"}, "--http: penstock has one HTTP/1.1 parser, its own"),
@@ -237,3 +241,28 @@ def test_a_wrong_keyword_is_the_programs_mistake_and_the_rest_a_users() -> None:
         from_keywords("a", {}, {"WEB_CONCURRENCY": "x"})
     with pytest.raises(SourceError, match="^uds and fd exclude each other"):
         from_keywords("a", {"uds": "x", "fd": 3}, {})
+
+
+@pytest.mark.parametrize("value", [
+    "-1", "0", "1.5", "nan", "inf", "1e300", str(2**70), "true", "false", '""', "'none'", "'a\\u0000b'", '"\\u00e9\\ud7ff"', "'1'", "[]",
+    "['']", "[1]", "[[]]", "['a', 'b']", "{}", "{a = 1}", "[{a = 1}]", "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z",
+])
+def test_any_value_of_a_file_is_taken_or_refused_with_its_place(value: str, here: Path) -> None:
+    for name in ("app", *(option.name for option in options())):
+        (here / "its.toml").write_text(f"# one\n{name} = {value}\n", encoding="utf-8")
+        try:
+            result = found({"config": "its.toml"})
+        except SourceError as error:
+            assert str(error).startswith(f"its.toml:2: {name} must be "), name
+        else:
+            assert result.origins[name] == "its.toml:2"
+
+
+@pytest.mark.parametrize("text", ["-1", "1e300", "\udcff", "a\tb", "None", "\x00", "9" * 5000, "1_0", "\u0663"])
+def test_any_text_of_the_environment_is_taken_or_refused_with_its_variable(text: str) -> None:
+    for option in options():
+        variable = f"PENSTOCK_{option.name.upper()}"
+        try:
+            found({}, {variable: text})
+        except SourceError as error:
+            assert str(error).startswith(f"{variable} must be "), option.name
