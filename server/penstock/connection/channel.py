@@ -37,7 +37,7 @@ class Channel:
 
     __slots__ = (
         "is_broken", "is_reading", "is_corked", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
-        "_on_readable", "_on_drained", "_write_timeout",
+        "_on_readable", "_on_drained", "_write_timeout", "_most_unsent",
     )  # fmt: skip
 
     def __init__(
@@ -141,11 +141,14 @@ class Channel:
         """Until `take_back`, have `on_writable` called while the peer takes more. Nothing may be written meanwhile."""
         self._queue = deque()
         self.stalls_at = self._loop.time() + self._write_timeout
+        # What the kernel takes of a file costs it no copy: let it take much, and ask for more half as often.
+        self._most_unsent = _limit_unsent(self._socket, 0)
         self._loop.add_writer(self._descriptor, on_writable)
 
     def take_back(self) -> None:
         """What was lent is ours again. Nothing happens when the channel was closed meanwhile."""
         if self._queue is not None:
+            _limit_unsent(self._socket, self._most_unsent)
             self._settle(self._queue)
 
     # ── gathering, and the end ──
@@ -240,6 +243,19 @@ def _send_parts(sock: socket.SocketType, parts: list[bytes] | list[bytes | memor
     if hasattr(sock, "sendmsg"):
         return sock.sendmsg(parts, (), flags)
     return sock.send(b"".join(parts), flags)
+
+
+def _limit_unsent(sock: socket.socket, most: int) -> int:
+    """Let the kernel hold `most` octets that cannot be sent yet, 0 for its own choice; what it was. Linux alone has a limit."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        before = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
+    except OSError:
+        # A Unix socket has none; neither has one that is gone.
+        return 0
+    return before
 
 
 def _rest(parts: list[bytes] | list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:

@@ -357,3 +357,18 @@ def test_what_the_socket_does_not_take_at_once_waits_for_nothing(ends: Ends) -> 
     ends.channel.write([b"x" * 100_000], True)
     assert ends.channel.queued
     assert ends.take_all() == b"x" * 100_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
+def test_while_it_is_lent_the_kernel_may_hold_as_much_as_it_likes(loop: EventLoop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()):
+        sock, _ = listening.accept()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 4096)
+        channel = Channel(sock, loop, lambda: None, lambda: None, 1.0)
+        channel.lend(lambda: None)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 0
+        channel.take_back()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 4096
+        channel.close()
+        channel.take_back()
