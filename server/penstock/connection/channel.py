@@ -245,7 +245,7 @@ def _send_parts(sock: socket.SocketType, parts: list[bytes] | list[bytes | memor
     return sock.send(b"".join(parts), flags)
 
 
-def _limit_unsent(sock: socket.socket, most: int) -> int:
+def _limit_unsent(sock: socket.SocketType, most: int) -> int:
     """Let the kernel hold `most` octets that cannot be sent yet, 0 for its own choice; what it was. Linux alone has a limit."""
     if sys.platform != "linux":
         return 0
