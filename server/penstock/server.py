@@ -21,6 +21,7 @@ from .asgi.http import Application, server_of
 from .asgi.lifespan import Lifespan, LifespanFailed
 from .asgi.smoke import smoke
 from .asgi.stack import waiting_at
+from .asgi.websocket import websocket_server_of
 from .asgi.wrap import wrap
 from .connection.acceptor import Acceptor
 from .connection.exchange import Exchange
@@ -88,6 +89,7 @@ class Server:
             loop,
             server_of(self._app, settings.root_path, self._lifespan.state),
             on_answered=self._counting_hook(_access_hook(access_logger(settings))),
+            serve_websocket=None if settings.ws == "none" else websocket_server_of(self._app, settings.root_path, self._lifespan.state),
             tls=self._tls,
         )
         self._acceptors = [Acceptor(self.service, sock) for sock in self.sockets]
@@ -130,7 +132,7 @@ class Server:
         grace, keeps_idle = self._settings.timeout_graceful_shutdown, self._settings.timeout_keep_alive
         if self._settings.reload and has_successor:
             grace, keeps_idle = self._settings.timeout_reload, min(keeps_idle, _RECENTLY)
-        draining = asyncio.ensure_future(service.drain(keeps_idle if has_successor else None))
+        draining = asyncio.ensure_future(service.drain(keeps_idle if has_successor else None, grace))
         try:
             done, _ = await asyncio.wait([draining], timeout=grace)
             if not done:
@@ -185,7 +187,8 @@ def _name_what_hangs(service: Service) -> None:
     now = service.loop.time()
     for exchange in list(service.running)[:_MOST_NAMED]:
         head, lines = exchange.head, waiting_at(exchange.task) if exchange.task is not None else ""
-        what = f"{head.method} {escape(head.path.decode('latin-1'))}" + (" (its background work)" if exchange.is_answered else "")
+        method = "WebSocket" if exchange.is_websocket else head.method
+        what = f"{method} {escape(head.path.decode('latin-1'))}" + (" (its background work)" if exchange.is_answered else "")
         where = f" It waits here:\n{lines}" if lines else ""
         _log.warning("Cancelling %s after %.1f s.%s", what, now - exchange.started_at, where)
     if len(service.running) > _MOST_NAMED:

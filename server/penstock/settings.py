@@ -13,12 +13,14 @@ from .options import Option, did_you_mean, doc, option_of
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 LIFESPAN_MODES = ("auto", "on", "off")
 RELOAD_MODES = ("overlap", "restart")
+WEBSOCKETS = ("auto", "websockets", "websockets-sansio", "wsproto", "none")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 
 
 _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
 _PROCESSES = "Processes and reload"
 _TLS = "TLS (https)"
+_WEBSOCKETS = "WebSockets"
 _TIMEOUTS, _LIMITS = "Timeouts, in seconds", "Limits"
 _TAKEN = "Taken for uvicorn's sake"
 
@@ -166,6 +168,28 @@ class Settings:
     disconnect: str = field(default="raise", metadata=doc(
         "What an application sees that sends to a client that is gone: ClientDisconnected (an OSError), or nothing.",
         group=_ANSWERS, metavar="HOW", choices=("raise", "silent")))
+
+    ws: str = field(default="auto", metadata=doc(
+        "none answers those who ask for a WebSocket as any other request. The other words all mean the one there is.",
+        group=_WEBSOCKETS, metavar="KIND", choices=WEBSOCKETS))
+    ws_max_size: int = field(default=16777216, metadata=doc(
+        "Largest message, decompressed; above it the WebSocket is closed with code 1009.",
+        group=_WEBSOCKETS, metavar="BYTES", minimum=1))
+    ws_max_queue: int = field(default=32, metadata=doc(
+        "Most messages that wait for the application; with more nothing is read from the client.",
+        group=_WEBSOCKETS, metavar="N", minimum=1))
+    ws_ping_interval: float | None = field(default=20.0, metadata=doc(
+        "Seconds between two pings; none sends none.",
+        group=_WEBSOCKETS, metavar="SECONDS", minimum=_SHORTEST))
+    ws_ping_timeout: float | None = field(default=20.0, metadata=doc(
+        "Silence after a ping, after which the client is given up with code 1011; none waits for ever.",
+        group=_WEBSOCKETS, metavar="SECONDS", minimum=_SHORTEST))
+    ws_per_message_deflate: bool = field(default=True, metadata=doc(
+        "Compress messages (permessage-deflate) for clients that can.",
+        group=_WEBSOCKETS))
+    ws_accept_timeout: float | None = field(default=30.0, metadata=doc(
+        "Time the application has to accept or refuse a WebSocket; above it 503. none waits for ever.",
+        group=_WEBSOCKETS, metavar="SECONDS", minimum=_SHORTEST))
 
     timeout_keep_alive: float = field(default=5.0, metadata=doc(
         "Idle time between two requests on one connection.",

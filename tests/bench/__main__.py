@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Collection
 from types import FrameType
 
-from bench import figures, report
-from bench.load import WORKLOADS, BenchError, Workload, find_wrk, idle_connections, press
+from bench import figures, report, websocket
+from bench.load import WORKLOADS, BenchError, Load, Workload, find_wrk, idle_connections, press
 from bench.report import Sample, Samples
 from bench.servers import BASELINE, KINDS, USUAL, Kind, cores, running
 
@@ -97,12 +97,13 @@ def _measure_all(workload: Workload, options: argparse.Namespace, samples: Sampl
 def _measure(workload: Workload, kind: Kind, python: str, seconds: int) -> Sample:
     with running(kind, python) as server:
         server.verify(workload)
-        press(workload, server.port, 1)
+        _press(workload, server.port, 1)
         idle_before = figures.memory_kib(server.pid)
-        with idle_connections(workload.idle, server.port):
+        hold = idle_connections if workload.echo is None else websocket.idle_websockets
+        with hold(workload.idle, server.port):
             idle_after = figures.memory_kib(server.pid)
             cpu_before = figures.cpu_seconds(server.pid)
-            load = press(workload, server.port, seconds)
+            load = _press(workload, server.port, seconds)
             cpu = figures.cpu_seconds(server.pid) - cpu_before
             memory = figures.memory_kib(server.pid)
     return Sample(
@@ -111,6 +112,10 @@ def _measure(workload: Workload, kind: Kind, python: str, seconds: int) -> Sampl
         memory_mib=memory / 1024,
         idle_kib=(idle_after - idle_before) / workload.idle if workload.idle else None,
     )
+
+
+def _press(workload: Workload, port: int, seconds: float) -> Load:
+    return press(workload, port, seconds) if workload.echo is None else websocket.press(workload.echo, port, seconds)
 
 
 def _print(samples: Samples, servers: list[str]) -> None:

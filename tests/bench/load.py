@@ -38,14 +38,34 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Echo:
+    """Text messages of so many octets over WebSockets, one under way on each of them; see `websocket.py`."""
+
+    size: int
+    connections: int
+    is_compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
-    """One kind of load. `idle` connections are opened before it and held while it runs."""
+    """One kind of load. `idle` connections are opened before it and held while it runs; with `echo` they are WebSockets."""
 
     name: str
     about: str
     headers: tuple[tuple[str, str], ...] = tuple(BROWSER.items())
     script: str | None = None
     idle: int = 0
+    echo: Echo | None = None
+
+
+def echoes() -> Iterator[Workload]:
+    """Messages of four sizes, on one WebSocket and on a hundred, plain and compressed: ws-4k-100-deflate."""
+    for is_compressed in (False, True):
+        for connections in (1, 100):
+            for name, size in (("64", 64), ("4k", 4096), ("64k", 65536), ("1m", 1 << 20)):
+                about = f"messages of {size} octets that come back, on {connections} WebSockets" + ", compressed" * is_compressed
+                label = f"ws-{name}-{connections}" + "-deflate" * is_compressed
+                yield Workload(label, about, echo=Echo(size, connections, is_compressed))
 
 
 WORKLOADS = {
@@ -55,6 +75,8 @@ WORKLOADS = {
         Workload("hello-varied", "the same with 4,096 different requests", script="varied.lua"),
         Workload("connections", "a new connection for every request", (*BROWSER.items(), ("Connection", "close"))),
         Workload("c10k", "hello beside 10,000 idle keep-alive connections", idle=10_000),
+        *echoes(),
+        Workload("ws-c10k", "64 octets on 100 WebSockets beside 10,000 idle ones", idle=10_000, echo=Echo(64, 100)),
     )
 }
 

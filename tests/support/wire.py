@@ -17,7 +17,7 @@ from typing import Any, cast
 from penstock.connection.exchange import ClientDisconnected, Exchange
 from penstock.connection.http import HttpConnection
 from penstock.connection.https import HttpsConnection
-from penstock.connection.service import Service
+from penstock.connection.service import Service, ServeWebSocket
 from penstock.connection.states import MOVES, State
 from penstock.settings import Settings
 from support.clock import Clock
@@ -80,6 +80,7 @@ class Wire:
         send_buffer: int | None = None,
         opens: bool = True,
         tls: ssl.SSLContext | None = None,
+        websocket: ServeWebSocket | None = None,
         **options: Any,
     ) -> None:
         self.loop = loop
@@ -88,7 +89,7 @@ class Wire:
         self.answered: list[Exchange] = []
         self.service = Service(
             Settings(**{"date_header": False, "server_header": False, **options}), loop, serving(answer),
-            on_answered=self.answered.append, tls=tls,
+            on_answered=self.answered.append, tls=tls, serve_websocket=websocket,
         )
         ours, self.peer = socket.socketpair()
         if send_buffer is not None:

@@ -24,13 +24,14 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 MOST_IN_TURN = 1 << 20
 """Octets of a stream that a client takes as fast as they come; then the other connections have their turn."""
 
-_COST_OF_SEND = 2048
+COST_OF_SEND = 2048
+"""What a message costs beside its octets, counted in octets."""
 
 _log = logging.getLogger("penstock.error")
 
 _KNOWN = {"http.response.start", "http.response.body", "http.response.early_hint", *extensions.OFFERED["1.1"]}
 
-_PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
+PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
 def server_of(app: Application, root_path: str, state: dict[str, Any] | None) -> Callable[[Exchange], Coroutine[None, None, None]]:
@@ -109,7 +110,7 @@ class _Call:
                 if more is not True:
                     raise wrong(message, "more_body", "a bool")
                 exchange.write(body, False)
-                self._burst += len(body) + _COST_OF_SEND
+                self._burst += len(body) + COST_OF_SEND
                 if exchange.is_full:
                     await exchange.wait_writable()
                 elif self._burst > MOST_IN_TURN:
@@ -186,9 +187,9 @@ class _Call:
             # The server cancels what outlives the grace period of a drain.
             exchange.cut()
             return
-        if not (exchange.is_gone and _is_farewell(error)):
-            _log.error("Exception in ASGI application", exc_info=(type(error), error, _traceback_of_app(error)))
-            self._answer(500, b"Internal Server Error")
+        if not (exchange.is_gone and is_farewell(error)):
+            _log.error("Exception in ASGI application", exc_info=(type(error), error, traceback_of_app(error)))
+            answer_instead(exchange, 500, b"Internal Server Error")
 
     def close_unfinished(self) -> None:
         """The app returned without completing its response."""
@@ -197,26 +198,26 @@ class _Call:
             return
         if exchange.is_told_to_leave:
             # It was asked to: nobody's mistake.
-            self._answer(503, b"Service Unavailable")
+            answer_instead(exchange, 503, b"Service Unavailable")
             return
         how = "without completing its response" if exchange.is_begun else "without sending a response"
         _log.error("ASGI application returned %s: %s %s", how, exchange.head.method, exchange.head.path.decode("ascii", "replace"))
-        self._answer(500, b"Internal Server Error")
+        answer_instead(exchange, 500, b"Internal Server Error")
 
-    def _answer(self, status: int, text: bytes) -> None:
-        """Say what the app does not, if anything can still be said; else what was begun is cut."""
-        exchange = self._exchange
-        if exchange.is_answered or exchange.is_gone:
-            return
-        if exchange.is_begun:
-            exchange.cut()
-            return
-        exchange.drop_start()
-        try:
-            exchange.start(status, _PLAIN_TEXT)
-            exchange.write(text, True)
-        except ClientDisconnected:
-            pass
+
+def answer_instead(exchange: Exchange, status: int, text: bytes) -> None:
+    """Say what the app does not, if anything can still be said; else what was begun is cut."""
+    if exchange.is_answered or exchange.is_gone:
+        return
+    if exchange.is_begun:
+        exchange.cut()
+        return
+    exchange.drop_start()
+    try:
+        exchange.start(status, PLAIN_TEXT)
+        exchange.write(text, True)
+    except ClientDisconnected:
+        pass
 
 
 def _misplaced(kind: str, stage: _Stage) -> Exception:
@@ -230,17 +231,17 @@ def _misplaced(kind: str, stage: _Stage) -> Exception:
     return RuntimeError(f"{kind} came where {stage.value} was expected")
 
 
-def _is_farewell(error: BaseException) -> bool:
+def is_farewell(error: BaseException) -> bool:
     """An app ends so when its client has left: with our own error, with what a framework makes of it, or of
     http.disconnect (Starlette's ClientDisconnect), or with a group of nothing else."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_farewell, error.exceptions))
+        return all(map(is_farewell, error.exceptions))
     if isinstance(error, OSError) or "Disconnect" in type(error).__name__:
         return True
-    return error.__context__ is not None and _is_farewell(error.__context__)
+    return error.__context__ is not None and is_farewell(error.__context__)
 
 
-def _traceback_of_app(error: BaseException) -> Any:
+def traceback_of_app(error: BaseException) -> Any:
     """The traceback from the app's first frame on: ours above it tell the app's author nothing. All, if it has none."""
     trace = error.__traceback__
     while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..connection.exchange import Exchange
+from ..connection.session import Session
 from .extensions import OFFERED
 from .tls import add_tls
 
@@ -42,4 +43,16 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
         add_tls(scope["extensions"], connection)
     if state is not None:
         scope["state"] = state.copy()
+    return scope
+
+
+def websocket_scope(session: Session, root_path: str, state: dict[str, Any] | None) -> Scope:
+    """The scope of a WebSocket: that of its request, and what the client offers ("WebSocket Connection Scope")."""
+    scope = http_scope(session, root_path, state)
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+    scope["subprotocols"] = session.handshake.subprotocols.copy()
+    tls = {name: value for name, value in scope.get("extensions", {}).items() if name == "tls"}
+    scope["extensions"] = {"websocket.http.response": {}, **tls}
     return scope

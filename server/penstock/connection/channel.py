@@ -91,6 +91,12 @@ class Channel:
             self.is_reading = False
             self._loop.remove_reader(self._descriptor)
 
+    def hand_over(self, on_readable: Callable[[], object], on_drained: Callable[[], object]) -> None:
+        """Somebody else owns it from now on: another protocol is spoken. Nothing is being read at that moment."""
+        self.stop_reading()
+        self._on_readable = on_readable
+        self._on_drained = on_drained
+
     # ── writing ──
 
     @property

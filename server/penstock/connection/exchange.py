@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..codec.errors import ProtocolError
 from ..codec.errors import ResponseError as ResponseError
 from ..codec.events import RequestHead
 
@@ -41,12 +42,15 @@ class Exchange:
     """Octets of body that came."""
     waited = 0.0
     """Seconds the app has waited for them."""
+    is_websocket = False
     is_gone = False
     """The client is gone: no answer can reach it."""
     is_answered = False
     """The response is complete."""
     is_told_to_leave = False
     """The app is asked to end: the server drains, or the client has stopped sending."""
+    overdue = ProtocolError(408, "the request's body took too long", "RFC 9110 15.5.9")
+    """What is wrong when the connection's deadline passes while this one runs."""
     _is_body_taken = False
     _waiting = 0
     _pieces: list[bytes] | None = None

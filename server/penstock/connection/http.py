@@ -10,14 +10,18 @@ import socket
 import sys
 from functools import partial
 
+from ..codec.deflate import Deflate
 from ..codec.errors import ProtocolError
 from ..codec.events import BodyData, BodyEnd, Event, RequestHead
+from ..codec.handshake import read_handshake
 from ..codec.http1 import MAX_SKIPPED_BODY
 from .channel import HIGH_WATER, NEVER
 from .exchange import Exchange
 from .life import Connection
-from .service import Address, Service
+from .service import Address, Service, ServeWebSocket
+from .session import Session
 from .states import State
+from .websocket import WebSocketConnection
 
 MAX_PIPELINED = 65536
 """Octets of later requests that are kept while one is running; above it reading stops."""
@@ -159,6 +163,8 @@ class HttpConnection(Connection):
     def _run(self, head: RequestHead) -> None:
         """Start the app on a request. Where tasks can start eagerly it may be done when this returns."""
         service = self.service
+        if head.upgrade and service.serve_websocket is not None and self._run_websocket(head, service.serve_websocket):
+            return
         exchange = Exchange(self, head, service.now())
         self.exchange = exchange
         self.state = _RUNNING
@@ -179,6 +185,43 @@ class HttpConnection(Connection):
         task = _start_task(service.serve(exchange), loop=service.loop, context=service.context.copy())
         if exchange in service.running:
             exchange.task = task
+
+    def _run_websocket(self, head: RequestHead, serve: ServeWebSocket) -> bool:
+        """Start the app on a request for a WebSocket; False when it is another request after all.
+
+        Until the app accepts it is a request like others: it can be refused, and answered by any response.
+        """
+        service, settings = self.service, self.service.settings
+        try:
+            handshake = read_handshake(head)
+            if handshake is None:
+                return False
+            if settings.limit_concurrency is not None and len(service.running) >= settings.limit_concurrency:
+                raise ProtocolError(503, "too many requests are running", "RFC 9110 15.6.4")
+        except ProtocolError as error:
+            self.refuse(error)
+            return True
+        session = Session(self, head, service.now(), handshake, settings.ws_max_queue)
+        self.exchange = session
+        self.state = _RUNNING
+        patience = settings.ws_accept_timeout
+        self.deadline = NEVER if patience is None else session.started_at + patience
+        self.codec.wants_close |= service.is_draining
+        if self.has_ended:
+            session.tell_to_leave()
+        service.running.add(session)
+        task = _start_task(serve(session), loop=service.loop, context=service.context.copy())
+        if session in service.running:
+            session.task = task
+        return True
+
+    def upgrade(self, session: Session, response: bytes, deflate: Deflate | None) -> None:
+        """The app accepts a WebSocket: it has the channel from here on, and what came behind the handshake."""
+        octets = self.codec.buffer.take(self.codec.buffer.size)
+        self.channel.uncork()
+        self.exchange = None
+        self.state = State.CLOSED
+        WebSocketConnection(self, session, deflate).open(response, octets)
 
     def end_answer(self, exchange: Exchange) -> None:
         """The response is complete: go on to the next request, or close."""

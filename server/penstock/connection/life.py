@@ -27,7 +27,7 @@ _CLAUSE_408 = "RFC 9110 15.5.9"
 _log = logging.getLogger("penstock.error")
 
 # Looking a member up in its class costs a microsecond's tenth each time.
-_, _IDLE, _HEAD, _RUNNING, _SKIPPING, _FLUSHING, _LINGERING, _CLOSED = State
+_, _IDLE, _HEAD, _RUNNING, _SKIPPING, _, _, _, _FLUSHING, _LINGERING, _CLOSED = State
 
 
 class Connection:
@@ -142,8 +142,8 @@ class Connection:
             self.cut()
         elif self.state is _HEAD:
             self.refuse(ProtocolError(408, "the request's head took too long", _CLAUSE_408))
-        elif self.state is _RUNNING:
-            self.refuse(ProtocolError(408, "the request's body took too long", _CLAUSE_408))
+        elif self.state is _RUNNING and self.exchange is not None:
+            self.refuse(self.exchange.overdue)
         elif self.state is _IDLE and self.channel.queued:
             # It still takes its last answer: no silence of its own.
             self.deadline = now + self.service.settings.timeout_keep_alive

@@ -21,6 +21,7 @@ from .refusals import Refusals
 
 if TYPE_CHECKING:
     from .life import Connection
+    from .session import Session
 
 SWEEP_INTERVAL = 0.5
 """Seconds between two looks at the deadlines; a limit is exceeded by this much at most."""
@@ -29,13 +30,21 @@ AT_ONCE = 64
 """Overdue connections that act in one turn of the loop: of thousands the others follow in the next turns, so that those
 that are in order are not kept waiting."""
 
+FAREWELLS_A_SECOND = 200
+"""WebSockets that are told to leave in a second of a drain, where the grace period is long enough for all."""
+
 Address = tuple[str, int]
 Serve = Callable[[Exchange], Coroutine[None, None, None]]
+ServeWebSocket = Callable[["Session"], Coroutine[None, None, None]]
 
 
 class Service:
     """Settings, hooks and the open connections of one server."""
 
+    keeps_idle: float | None = None
+    """While draining: see `drain`."""
+    farewells = 0.0
+    """While draining: over how many seconds the WebSockets are told to leave."""
     on_accepted: Callable[[], None] | None = None
     """Called when connections were taken, when somebody wants to know (a supervisor that balances workers)."""
     fair_share: float | None = None
@@ -46,6 +55,7 @@ class Service:
     def __init__(
         self,
         settings: Settings, loop: asyncio.AbstractEventLoop, serve: Serve, *,
+        serve_websocket: ServeWebSocket | None = None,
         on_answered: Callable[[Exchange], None] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -55,6 +65,8 @@ class Service:
         """The loop's clock, bound once."""
         self.serve = serve
         """Makes the coroutine that answers an exchange."""
+        self.serve_websocket = serve_websocket
+        """The same for a WebSocket; None where there are none: who asks for one is answered as any other request."""
         self.on_answered = on_answered
         """Called at the end of each response, whole or cut, when somebody wants to know (the access log)."""
         self.tls = tls
@@ -73,8 +85,6 @@ class Service:
         self.running: set[Exchange] = set()
         """Exchanges whose app has not ended, answered or not. It keeps their tasks alive: asyncio does not."""
         self.is_draining = False
-        self.keeps_idle: float | None = None
-        """While draining: see `drain`."""
         self._idle: asyncio.Future[None] | None = None
         self._second = 0
         self._own_lines = _lines_of(settings.headers)
@@ -104,6 +114,11 @@ class Service:
                 del self._clients[host]
         self.notice_idle()
 
+    def replace(self, old: "Connection", new: "Connection") -> None:
+        """A connection goes on as another one: another protocol is spoken."""
+        self.connections.discard(old)
+        self.connections.add(new)
+
     def crowding(self, client: Address | None) -> list[tuple[int, str]]:
         """For each limit of connections by how many it is exceeded (0: reached), and what to say when it is."""
         settings, found = self.settings, []
@@ -114,12 +129,14 @@ class Service:
             found.append((excess, "too many connections of this client are open"))
         return found
 
-    async def drain(self, keeps_idle: float | None = None) -> None:
+    async def drain(self, keeps_idle: float | None = None, grace: float | None = None) -> None:
         """Finish what is open and take nothing new; returns when no connection and no app is left.
 
         `keeps_idle` is for how many seconds since its last answer a connection may still bring a request; None: it is
-        closed at once.
+        closed at once. `grace` is for how many seconds there will be patience.
         """
+        # Clients that are told at the same moment come back at the same moment.
+        self.farewells = min((10.0 if grace is None else grace) / 2, len(self.connections) / FAREWELLS_A_SECOND)
         serve, self.is_draining, self.keeps_idle = self.serve, True, keeps_idle
 
         def serve_last(exchange: Exchange) -> Coroutine[None, None, None]:

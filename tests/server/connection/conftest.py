@@ -7,6 +7,7 @@ import pytest
 from penstock_reactor import EventLoop
 from support.hangs import bounded
 from support.wire import Serve, Watched, Wire, hello
+from support.ws_wire import SocketWire, Talk, WatchedWebSocket
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +28,9 @@ def loop() -> Iterator[EventLoop]:
 
 
 @pytest.fixture
-def wired(loop: EventLoop) -> Iterator[Callable[..., Wire]]:
+def wired(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Wire]]:
     """Makes connections, and closes them afterwards."""
+    monkeypatch.setattr("penstock.connection.http.WebSocketConnection", WatchedWebSocket)
     made: list[Wire] = []
     Watched.wrong_moves.clear()
 
@@ -40,3 +42,17 @@ def wired(loop: EventLoop) -> Iterator[Callable[..., Wire]]:
     for wire in made:
         wire.close()
     assert Watched.wrong_moves == []
+
+
+@pytest.fixture
+def socketed(wired: Callable[..., Wire], loop: EventLoop, request: pytest.FixtureRequest) -> Iterator[Callable[..., SocketWire]]:
+    """Makes WebSockets, whose handshake is asked for, and closes them afterwards."""
+    made: list[SocketWire] = []
+
+    def make(talk: Talk, **options: Any) -> SocketWire:
+        made.append(SocketWire(loop, talk, **options))
+        return made[-1]
+
+    yield make
+    for wire in made:
+        wire.close()

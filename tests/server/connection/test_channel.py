@@ -372,3 +372,15 @@ def test_while_it_is_lent_the_kernel_may_hold_as_much_as_it_likes(loop: EventLoo
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 4096
         channel.close()
         channel.take_back()
+
+
+def test_a_channel_that_is_handed_over_tells_its_new_owner(ends: Ends) -> None:
+    heard: list[str] = []
+    ends.channel.start_reading()
+    ends.channel.hand_over(lambda: heard.append("readable"), lambda: heard.append("drained"))
+    ends.peer.send(b"x")
+    ends.turn()
+    assert not ends.channel.is_reading and heard == []
+    ends.channel.start_reading()
+    ends.turn()
+    assert heard[0] == "readable"

@@ -22,3 +22,9 @@ def test_nothing_follows_the_end_and_every_move_has_a_cause() -> None:
 def test_a_last_answer_leads_only_to_the_end() -> None:
     assert set(MOVES[State.FLUSHING]) == {State.LINGERING, State.CLOSED}
     assert set(MOVES[State.LINGERING]) == {State.CLOSED}
+
+
+def test_a_websocket_begins_with_a_request_and_never_becomes_http_again() -> None:
+    web = {State.OPEN, State.ENDING, State.CLOSING}
+    assert {state for state in MOVES if MOVES[state].keys() & web} - web == {State.RUNNING}
+    assert all(MOVES[state].keys() <= web | {State.FLUSHING, State.LINGERING, State.CLOSED} for state in web)
