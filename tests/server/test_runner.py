@@ -15,8 +15,6 @@ from penstock import runner
 from penstock.listener import bind
 from penstock.settings import Settings
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent these signals there")
-
 APP = """
 import asyncio, os, signal, sys, threading, time
 
@@ -99,14 +97,14 @@ def test_a_second_signal_ends_it_at_once_with_1_whatever_the_app_does(path: str,
     try:
         call(server, path)
         server.wait_line(ready)
-        server.process.send_signal(signal.SIGINT)
+        server.signal(signal.SIGINT)
         if path == "/stay":
             server.wait_line("Shutting down")
         else:
             # The loop is blocked and cannot say that it heard; give the first signal its moment.
             with pytest.raises(ServingError):
                 server.wait_end(0.3)
-        server.process.send_signal(signal.SIGINT)
+        server.signal(signal.SIGINT)
         assert server.wait_end(4) == 1
         assert "Forced to end" in server.stderr
     finally:
@@ -127,7 +125,7 @@ def test_a_second_signal_does_not_wait_for_a_thread_either(tmp_path: Path) -> No
     server = start(tmp_path, "--timeout-graceful-shutdown", "none")
     try:
         ask((server.host, server.port), request("/thread"))
-        server.process.send_signal(signal.SIGINT)
+        server.signal(signal.SIGINT)
         server.wait_line("waits for a thread to end")
         assert server.stop(signal.SIGINT, patience=4) == 1
         assert "Traceback" not in server.stderr
@@ -173,7 +171,7 @@ def test_the_signals_are_given_back(tmp_path: Path) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -183,7 +181,7 @@ def test_the_signals_are_given_back(tmp_path: Path) -> None:
 
 def test_an_interrupt_while_the_app_starts_says_so(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         await asyncio.Event().wait()
 
     caplog.set_level("INFO", "penstock.error")

@@ -134,7 +134,8 @@ def test_it_listens_on_several_sockets() -> None:
             assert answer.status == 200
         await server.drain()
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(main())
     assert all(sock.fileno() == -1 for sock in sockets)
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from . import processes
+
 CHECKOUT = Path(__file__).parent.parent.parent
 BANNER = r"penstock running on (?P<url>\S+) \(Press CTRL\+C to quit\)"
 PATIENCE = 15.0
@@ -37,8 +39,11 @@ def command(*arguments: str, options: Sequence[str] = ()) -> list[str]:
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, with the checkout's packages importable from anywhere."""
     roots = [str(CHECKOUT / "reactor"), str(CHECKOUT / "server")]
+    if sys.platform == "win32":
+        roots.insert(0, str(processes.SIGNALLED))
     inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path not in roots]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(roots + inherited), **(changes or {})}
+    path = os.pathsep.join(roots + inherited)
+    return {**os.environ, **processes.environment(), "PYTHONPATH": path, **(changes or {})}
 
 
 def run_to_end(
@@ -104,8 +109,12 @@ class Server:
     def stop(self, number: int = signal.SIGTERM, patience: float = PATIENCE) -> int:
         """Ask it to end, wait until it has, and give its exit code."""
         if self.process.poll() is None:
-            self.process.send_signal(number)
+            self.signal(number)
         return self.wait_end(patience)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal that both systems know."""
+        processes.send(self.pid, number)
 
     def kill(self) -> None:
         """End it without asking, if it still runs."""

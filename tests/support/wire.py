@@ -9,8 +9,10 @@ only by `wait`, which also lets the sweep look at the deadlines. Every move betw
 """
 
 import asyncio
+import select
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -45,6 +47,12 @@ async def hello(exchange: Exchange) -> None:
     """Answer with the path, at once."""
     exchange.start(200, [])
     exchange.write(exchange.head.path, True)
+
+
+def wait_for_loopback(sock: socket.socket) -> None:
+    """On Windows a socket pair is a TCP connection, in which octets take their time; elsewhere they are there at once."""
+    if sys.platform == "win32":
+        select.select([sock], [], [], 0.05)
 
 
 class Watched:
@@ -125,6 +133,7 @@ class Wire:
         pieces = []
         while True:
             self.turn()
+            wait_for_loopback(self.peer)
             try:
                 piece = self.peer.recv(1 << 20)
             except BlockingIOError:
@@ -137,6 +146,7 @@ class Wire:
     def is_ended(self) -> bool:
         """The client sees the server's end, and nothing before it."""
         self.turn()
+        wait_for_loopback(self.peer)
         try:
             return self.peer.recv(1) == b""
         except BlockingIOError:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from support import processes
 from support.serving import BANNER, PATIENCE, Server, command, environment, run_to_end, serving
 
 OURS = ("penstock/asgi", "penstock/cli.py", "penstock/runner.py", "penstock/__main__", "importlib", "penstock_reactor/")
@@ -180,20 +181,18 @@ def interrupted(folder: Path, source: str, ready: str) -> tuple[int, str]:
     )
     try:
         assert process.stdout is not None and process.stdout.readline() == ready + "\n"
-        process.send_signal(signal.SIGINT)
+        processes.send(process.pid, signal.SIGINT)
         errors = process.communicate(timeout=PATIENCE)[1]
     finally:
         process.kill()
     return process.returncode, errors
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent an interrupt there")
 def test_an_interrupt_ends_an_import_that_takes_long(folder: Path) -> None:
     code, errors = interrupted(folder, "import time\nprint('importing')\ntime.sleep(60)\n", "importing")
     assert (code, errors) == (1, "ERROR:    Interrupted while the application was being imported\n")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent an interrupt there")
 def test_an_interrupt_ends_a_start_that_takes_long(folder: Path) -> None:
     app = "async def app(scope, receive, send):\n    print('starting')\n    await asyncio.sleep(60)\n"
     code, errors = interrupted(folder, "import asyncio\n" + app, "starting")

@@ -1,6 +1,5 @@
 """The end of a server: nothing that was begun is lost, nothing holds it for ever, and a second signal always wins."""
 
-import os
 import signal
 import time
 from typing import Any
@@ -11,15 +10,13 @@ from support.serving import Server, ServingError
 
 Serve = Any
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent these signals there")
-
 
 def connect(server: Server) -> Client:
     return Client((server.host, server.port))
 
 
 def asked_to_end(server: Server) -> None:
-    server.process.send_signal(signal.SIGTERM)
+    server.signal(signal.SIGTERM)
     server.wait_line("Shutting down")
 
 
@@ -127,7 +124,7 @@ def test_no_grace_period_waits_until_a_second_signal(serve: Serve) -> None:
     with serve("--timeout-graceful-shutdown", "none") as server, connect(server) as client:
         client.send(request("/endless"))
         client.head()
-        server.process.send_signal(signal.SIGINT)
+        server.signal(signal.SIGINT)
         server.wait_line("Shutting down")
         with pytest.raises(ServingError):
             server.wait_end(0.5)
@@ -154,7 +151,7 @@ def test_requests_under_way_at_the_signal_are_all_answered(serve: Serve) -> None
 def test_the_next_request_of_a_connection_is_never_half_answered(serve: Serve) -> None:
     """A client that asks again and again sees whole answers until a clean end, and the last one says so or is the end."""
     with serve() as server, connect(server) as client:
-        server.process.send_signal(signal.SIGTERM)
+        server.signal(signal.SIGTERM)
         with pytest.raises((ConnectionError, AssertionError)):
             while True:
                 client.send(request())

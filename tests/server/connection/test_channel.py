@@ -8,6 +8,7 @@ import pytest
 from penstock_reactor import EventLoop
 from support.clock import Clock
 from support.faults import Fault, FaultySocket, Short
+from support.wire import wait_for_loopback
 
 from penstock.connection.channel import HIGH_WATER, LOW_WATER, NEVER, READ_SIZE, Channel
 
@@ -41,6 +42,7 @@ class Ends:
 
     def take(self, most: int = 1 << 20) -> bytes:
         """What the peer can read now."""
+        wait_for_loopback(self.peer)
         try:
             return self.peer.recv(most)
         except BlockingIOError:
@@ -195,8 +197,9 @@ def test_the_owner_hears_when_the_peer_goes_while_something_waits(ends: Ends) ->
 
 
 def test_the_time_of_a_stall_moves_on_with_each_octet_taken(ends: Ends) -> None:
-    ends.channel.write([b"x" * 200_000])
+    ends.channel.write([b"x" * 2_000_000])
     assert ends.channel.stalls_at == ends.clock.now + 30
+    ends.turn(20)
     ends.clock.advance(20)
     ends.turn()
     assert ends.channel.stalls_at == ends.clock.now + 10
@@ -226,7 +229,7 @@ def test_a_cork_gathers_what_leaves_in_one_call(made: Any) -> None:
     assert ends.take() == b"" and ends.channel.queued == 30
     ends.channel.uncork()
     assert ends.take() == b"answer" * 5 and ends.channel.queued == 0
-    assert ends.faulty.calls == {"sendmsg": 1, "send": 0}
+    assert sum(ends.faulty.calls.values()) == 1
 
 
 def test_a_cork_on_a_queue_that_waits_changes_nothing(ends: Ends) -> None:
@@ -283,6 +286,7 @@ def test_closing_under_a_cork_loses_what_it_held(ends: Ends) -> None:
     assert ends.take() == b""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a reset cannot be had reliably there")
 @pytest.mark.parametrize("faults", [{}, {"setsockopt": {1: OSError()}}])
 def test_a_reset_is_seen_as_an_error(loop: EventLoop, faults: dict[str, dict[int, Fault]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as peer:

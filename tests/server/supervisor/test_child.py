@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import processes
 from support.client import ask, request
 from support.hangs import bounded
+from support.processes import send
 from support.serving import PATIENCE, Server, environment
 
 from penstock.settings import Settings
 from penstock.supervisor import handover
 from penstock.supervisor.worker import Worker
-
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="a process cannot be sent these signals there")
 
 APP = """
 import asyncio, os, part, sys, time
@@ -53,11 +53,12 @@ class Child:
         real = subprocess.Popen
 
         def popen(command: list[str], **more: Any) -> Any:
-            return real(command, **more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            return real(command, **{**more, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True})
 
         with monkeypatch.context() as patch:
             patch.setattr(subprocess, "Popen", popen)
-            patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+            for name in ("PYTHONPATH", *processes.environment()):
+                patch.setenv(name, environment()[name])
             self.worker = Worker(1, 1, [self.listener], 0.0)
         process: Any = self.worker.process
         self.output = Server(process)
@@ -220,8 +221,9 @@ def test_under_a_reload_it_tells_the_files_that_are_the_users(start: Any, tmp_pa
 def test_signals_of_the_terminal_are_not_for_it(start: Any) -> None:
     child = start()
     child.wait_word("ready")
-    for number in (signal.SIGINT, signal.SIGHUP):
-        os.kill(child.worker.pid, number)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            send(child.worker.pid, getattr(signal, name))
     assert ask(child.address, request()).status == 200
     child.wait_word("beat")
 
@@ -232,7 +234,7 @@ def test_told_to_end_by_a_signal_it_says_so_while_it_drains(start: Any) -> None:
     with socket.create_connection(child.address) as client:
         client.sendall(request("/stay"))
         child.output.wait_line("staying")
-        os.kill(child.worker.pid, signal.SIGTERM)
+        send(child.worker.pid, signal.SIGTERM)
         child.wait_word("leaving")
 
 

@@ -29,7 +29,7 @@ def watching(tree: Path, includes: tuple[str, ...] = (), excludes: tuple[str, ..
 
 
 def names(tree: Path, found: list[str]) -> list[str]:
-    return [os.path.relpath(path, tree) for path in found]
+    return [Path(path).relative_to(tree).as_posix() for path in found]
 
 
 def test_nothing_has_changed(tree: Path) -> None:
