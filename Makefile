@@ -60,6 +60,10 @@ interop: ## real frameworks and clients, run as their users run them
 	$(call environment,$(INTEROP_VENV),$(PYTHON),tests/interop/requirements.txt,-r tests/interop/requirements.txt)
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop $(ARGS)
 
+.PHONY: test-windows
+test-windows: dev ## supervisor, reload, signals and event loop on CPython for Windows, under Wine
+	@$(WITH_TESTS) $(VENV)/bin/python -m windows $(ARGS)
+
 .PHONY: bench
 bench: bench-venv ## penstock beside other servers: CPU per request, requests per second, memory
 	@$(WITH_TESTS) $(BENCH_VENV)/bin/python -m bench $(ARGS)
@@ -95,7 +99,7 @@ fuzz: bench-venv ## spoilt requests to the codec and to a live server, with h11 
 
 .PHONY: clean
 clean: ## remove environments, caches and what builds leave behind
-	rm -rf .venv* build dist htmlcov .coverage* .mypy_cache .pytest_cache reactor/*.egg-info server/*.egg-info *.egg-info
+	rm -rf .venv* .windows build dist htmlcov .coverage* .mypy_cache .pytest_cache reactor/*.egg-info server/*.egg-info *.egg-info
 	find reactor server tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: dev

@@ -9,11 +9,12 @@ It knows no product code: what it makes of an answer is a second opinion. Every 
 
 import socket
 import struct
+import sys
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
 
-PATIENCE = 15.0
+PATIENCE = 60.0 if sys.platform == "win32" else 15.0
 
 
 class BadAnswer(AssertionError):

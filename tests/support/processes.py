@@ -12,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 SIGNALLED = Path(__file__).with_name("signalled")
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 def children(pid: int) -> list[int]:
@@ -58,6 +59,14 @@ def send(pid: int, number: int) -> None:
 def kill(pid: int) -> None:
     """End it without asking: SIGKILL, TerminateProcess."""
     os.kill(pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+
+
+def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Until it holds: for what nobody announces."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
 
 
 @cache

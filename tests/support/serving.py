@@ -24,7 +24,9 @@ from . import processes
 
 CHECKOUT = Path(__file__).parent.parent.parent
 BANNER = r"penstock running on (?P<url>\S+) \(Press CTRL\+C to quit\)"
-PATIENCE = 15.0
+# A process takes long to start on Windows, and longer under Wine.
+_SLOWER = 4 if sys.platform == "win32" else 1
+PATIENCE = 15.0 * _SLOWER
 
 
 class ServingError(AssertionError):
@@ -97,6 +99,7 @@ class Server:
 
     def wait_end(self, patience: float = PATIENCE) -> int:
         """Wait until it has ended by itself, and give its exit code."""
+        patience = min(PATIENCE, patience * _SLOWER)
         try:
             code = self.process.wait(patience)
         except subprocess.TimeoutExpired:

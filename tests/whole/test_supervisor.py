@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from support.client import Client, ask, request
 from support.pressure import Pressure
-from support.processes import children, is_alive, kill, send
+from support.processes import children, eventually, is_alive, kill, send
 from support.serving import CHECKOUT, PATIENCE, Server, ServingError, command, environment, run_to_end, serving
 
 KILLED = "exit code 15" if sys.platform == "win32" else "signal 9"
@@ -41,6 +40,10 @@ async def app(scope, receive, send):
     elif path == "/sleep":
         print("sleeping", flush=True)
         await asyncio.sleep(1)
+    elif path == "/hold":
+        print("sleeping", flush=True)
+        while not os.path.exists("released"):
+            await asyncio.sleep(0.01)
     elif path in ("/events", "/deaf"):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         await send({"type": "http.response.body", "body": b"data: here", "more_body": True})
@@ -83,20 +86,12 @@ def get(server: Server, path: str = "/") -> bytes:
     return ask((server.host, server.port), request(path)).body
 
 
-def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Until it holds: for what nobody announces."""
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.01)
-
-
 @contextlib.contextmanager
 def nobody_left(server: Server) -> Iterator[None]:
     """All workers that are there at the start of the block end."""
     workers = children(server.pid)
     yield
-    eventually(lambda: not any(is_alive(pid) for pid in workers), 5)
+    eventually(lambda: not any(is_alive(pid) for pid in workers), PATIENCE)
 
 
 # -- reload
@@ -114,6 +109,7 @@ def test_the_new_code_serves_soon_after_a_save_and_no_request_is_lost(
             load.wait_until_answered(version.encode())
             took = time.monotonic() - begin
             assert took < PATIENCE, took
+        eventually(lambda: server.stdout.count("lifespan ended") == 3)
         load.wait_for_answers(20)
         assert "main.py changed: starting anew" in server.stderr
     assert load.failures == [] and load.bodies[-1] == b"four"
@@ -187,11 +183,12 @@ def test_an_open_stream_does_not_hold_a_reload_up(fleet: Fleet, tmp_path: Path) 
 
 def test_a_running_request_is_finished_by_the_old_code(fleet: Fleet, tmp_path: Path) -> None:
     with fleet("--reload") as server, Client((server.host, server.port)) as client:
-        client.send(request("/sleep"))
+        client.send(request("/hold"))
         server.wait_line("sleeping")
         write(tmp_path, "two")
         server.wait_line("Shutting down")
         assert get(server) == b"two"
+        (tmp_path / "released").touch()
         answer = client.answer()
         assert (answer.body, answer.get("connection")) == (b"one", "close")
 
@@ -337,44 +334,6 @@ def test_a_supervisor_killed_during_a_start_leaves_nobody(fleet: Fleet, tmp_path
         with nobody_left(server):
             server.process.kill()
         server.wait_end()
-
-
-# -- as on Windows
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the stand-in for Windows' shared sockets works on Linux only")
-def test_sockets_that_are_shared_through_a_launcher_serve_as_well(tmp_path: Path) -> None:
-    """The way of Windows: `socket.share` to the process id that the child tells, which `Popen` does not know."""
-    launcher = tmp_path / "launcher"
-    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
-    launcher.chmod(0o700)
-    (tmp_path / "start.py").write_text(
-        f"import sys\nsys.executable = {str(launcher)!r}\nfrom penstock.cli import main\nsys.exit(main(sys.argv[1:]))\n"
-    )
-    write(tmp_path, "one")
-    stand_in = CHECKOUT / "tests" / "support" / "shared_sockets"
-    paths = os.pathsep.join([str(stand_in), environment()["PYTHONPATH"]])
-    process = subprocess.Popen(
-        [sys.executable, "start.py", "main:app", "--reload", "--workers", "2", "--port", "0", "--no-access-log"],
-        cwd=tmp_path, env=environment({"PYTHONPATH": paths}), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    server = Server(process)
-    try:
-        found = server.wait_line(r"running on http://(?P<host>[\d.]+):(?P<port>\d+)")
-        server.host, server.port = found["host"], int(found["port"])
-        told = [int(pid) for pid in re.findall(r"Ready: worker \d \(process (\d+)\)", server.stderr)]
-        assert len(told) == 2 and not set(told) & set(children(server.pid))
-        with Pressure(server, 8) as load:
-            write(tmp_path, "two")
-            load.wait_until_answered(b"two")
-            eventually(lambda: server.stdout.count("lifespan ended") == 2)
-            load.wait_for_answers(20)
-        assert load.failures == []
-        assert server.stop() == 0
-        assert server.stdout.count("lifespan ended") == 4
-    finally:
-        server.kill()
 
 
 # -- what cannot start

@@ -85,7 +85,10 @@ def take(ear: int, voice: int) -> Post | None:
     if sys.platform == "win32":
         import msvcrt
 
-        ear, voice = msvcrt.open_osfhandle(ear, os.O_RDONLY), msvcrt.open_osfhandle(voice, 0)
+        try:
+            ear, voice = msvcrt.open_osfhandle(ear, os.O_RDONLY), msvcrt.open_osfhandle(voice, 0)
+        except OSError:
+            return None
     os.set_inheritable(ear, False)
     try:
         os.write(voice, b"%d\n" % os.getpid())

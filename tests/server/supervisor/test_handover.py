@@ -83,7 +83,8 @@ def test_a_child_gets_its_sockets_and_its_task(way: str, listeners: list[socket.
     expected = [[sock.getsockname()[1], False, False] for sock in listeners]
     heard = hear_all(given)
     assert heard == [pid, expected, {"app": "x" * 200_000}]
-    assert pid == given.process.pid
+    # Behind a launcher, which is what a virtual environment has on Windows, the process is another.
+    assert pid == given.process.pid or (sys.platform == "win32" and sys.prefix != sys.base_prefix)
     assert finish(given) == 4
 
 

@@ -1,14 +1,16 @@
 """Windows' way of giving a socket to another process, on Linux: `socket.share` and `socket.fromshare`.
 
 With this folder on PYTHONPATH every process has them, so that the supervisor and its workers take the way they take on
-Windows. A blob is good for one use, in the process it was made for, as there.
+Windows; and lacks what Windows has not (`strict_windows.py`). A blob is good for one use, in the process it was made for, as there.
 """
 
+import importlib
 import os
 import secrets
 import socket
 import struct
 import threading
+from socket import AF_UNIX, recv_fds, send_fds  # kept, where Windows lacks them
 from typing import Any
 
 _MARK = b"SHARED"
@@ -21,7 +23,7 @@ NOT_A_SOCKET, INVALID = 10038, 10022
 def share(sock: socket.socket, pid: int) -> bytes:
     """A blob with which the process `pid`, and no other, can have the socket."""
     name = b"\0" + secrets.token_hex(8).encode()
-    door = socket.socket(socket.AF_UNIX)
+    door = socket.socket(AF_UNIX)
     door.bind(name)
     door.listen(1)
     door.settimeout(30)
@@ -32,11 +34,11 @@ def share(sock: socket.socket, pid: int) -> bytes:
 
 def fromshare(blob: bytes) -> socket.socket:
     """The socket behind a blob. Like Windows' it is thought to be blocking, whatever the original is."""
-    caller = socket.socket(socket.AF_UNIX)
+    caller = socket.socket(AF_UNIX)
     with caller:
         try:
             caller.connect(blob[len(_MARK) :].rstrip(b"."))
-            _, descriptors, _, _ = socket.recv_fds(caller, 2, 1)
+            _, descriptors, _, _ = recv_fds(caller, 2, 1)
         except OSError:
             raise OSError(INVALID, "the blob was used already") from None
     if not descriptors:
@@ -51,7 +53,7 @@ def _give(door: socket.socket, copy: int, pid: int) -> None:
             with caller:
                 credentials = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
                 if struct.unpack("iII", credentials)[0] == pid:
-                    socket.send_fds(caller, [b"ok"], [copy])
+                    send_fds(caller, [b"ok"], [copy])
         except OSError:
             pass
         finally:
@@ -63,3 +65,4 @@ if __name__ == "sitecustomize":
     _socket: Any = socket
     _socket.socket.share = share
     _socket.fromshare = fromshare
+    importlib.import_module("strict_windows").take_away()

@@ -1,0 +1,1 @@
+"""The tests on CPython for Windows, under Wine: `make test-windows`."""
