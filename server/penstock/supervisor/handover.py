@@ -61,6 +61,8 @@ class Handover:
         finally:
             os.close(childs_ear)
             os.close(childs_voice)
+        self.pid = self.process.pid
+        """The interpreter's, once it has spoken and before it can do anything; with a launcher between, `process` has another."""
 
     def give(self, rest: dict[str, Any]) -> int:
         """Hear the child, answer, and wait until it has all; its process id. For a thread of its own: it blocks.
@@ -69,7 +71,7 @@ class Handover:
         """
         try:
             with open(self._hears, "rb") as voice, open(self.lifeline, "wb", closefd=False) as ear:
-                pid = int(voice.readline())
+                self.pid = pid = int(voice.readline())
                 tokens = self._inherited or [base64.b64encode(each.share(pid)).decode() for each in self._given]
                 ear.write(json.dumps({"sockets": tokens, "rest": rest}).encode() + b"\n")
                 ear.flush()

@@ -24,8 +24,6 @@ class Worker:
         self.born = now
         self._handover = Handover(sockets)
         self.process = self._handover.process
-        self.pid = self.process.pid
-        """The interpreter's, once it has spoken; with a launcher between, `process` has another."""
         self.control = Control(self._handover.control)
         self.was_ready = False
         self.is_gone = False
@@ -39,10 +37,15 @@ class Worker:
     def __str__(self) -> str:
         return f"worker {self.member.number} (process {self.pid})"
 
+    @property
+    def pid(self) -> int:
+        """The interpreter's process id; until it has spoken that of what was started, perhaps a launcher."""
+        return self._handover.pid
+
     def give(self, rest: dict[str, Any]) -> None:
         """Give the process its sockets and its task; blocks until it has them or has ended."""
         with suppress(OSError, ValueError):
-            self.pid = self._handover.give(rest)
+            self._handover.give(rest)
 
     def enter(self, phase: Phase, now: float, patience: float | None = None) -> None:
         """A new phase of its life begins."""

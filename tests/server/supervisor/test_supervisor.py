@@ -30,6 +30,7 @@ class FakeWorker(Worker):
     """A worker without a process: the test speaks for it and ends it."""
 
     made: list["FakeWorker"] = []
+    pid = 0
     refused = 0
 
     def __init__(self, number: int, generation: int, sockets: Any, now: float) -> None:
