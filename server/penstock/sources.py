@@ -41,11 +41,12 @@ _ALTERNATIVES = (("uds", "host"), ("uds", "port"), ("fd", "host"), ("fd", "port"
 
 # Without the second the first is in vain. Told only to who wrote it into the command: in a file it may wait for the day
 # when the other is given.
-_NEEDS = (
-    ("reload_dirs", "reload"), ("reload_includes", "reload"), ("reload_excludes", "reload"), ("reload_delay", "reload"),
-    ("timeout_reload", "reload"), ("reload_mode", "reload"), ("uds_mode", "uds"), ("uds_owner", "uds"),
-    ("limit_max_requests_jitter", "limit_max_requests"),
-)  # fmt: skip
+_NEEDS = tuple((name, other) for other, names in {
+    "reload": "reload_dirs reload_includes reload_excludes reload_delay reload_mode timeout_reload",
+    "uds": "uds_mode uds_owner",
+    "limit_max_requests": "limit_max_requests_jitter",
+    "ssl_certfile": "ssl_keyfile_password ssl_version ssl_cert_reqs ssl_ca_certs ssl_ciphers",
+}.items() for name in names.split())  # fmt: skip
 
 _APP = Option("app", str, True, None, Doc("", ""))
 

@@ -190,6 +190,7 @@ def test_of_two_ways_to_say_where_to_listen_the_stronger_source_counts(here: Pat
 
 @pytest.mark.parametrize("given, told", [
     ({"reload_dirs": ["a"]}, "--reload-dir does nothing without --reload"),
+    ({"ssl_ca_certs": "ca.pem"}, "--ssl-ca-certs does nothing without --ssl-certfile"),
     ({"uds_mode": "600"}, "--uds-mode does nothing without --uds"),
     ({"uds": "a", "port": "1"}, "--port does nothing beside --uds"),
     ({"fd": "3", "host": ["::"]}, "--host does nothing beside --fd"),
