@@ -135,7 +135,7 @@ def _is_local(host: str) -> bool:
 
 
 def _look_for_files(settings: Settings) -> Iterator[Finding]:
-    """What options name as files and folders; the ready file is yet to be made."""
+    """What options name as files and folders, and where files are yet to be made."""
     for option in options():
         value = getattr(settings, option.name)
         paths = [value] if isinstance(value, str) else value if isinstance(value, tuple) else []
@@ -146,9 +146,10 @@ def _look_for_files(settings: Settings) -> Iterator[Finding]:
                 yield Finding("error", option.name, f"there is no {kind} {os.path.abspath(path)}")
             elif not os.access(path, os.R_OK):
                 yield Finding("error", option.name, f"this user may not read the {kind} {os.path.abspath(path)}")
-    folder = os.path.dirname(os.path.abspath(settings.ready_file)) if settings.ready_file is not None else None
-    if folder is not None and not os.access(folder, os.W_OK):
-        yield Finding("error", "ready_file", f"nothing can be written in the folder {folder}")
+    for name, path in (("ready_file", settings.ready_file), ("control", settings.control)):
+        folder = os.path.dirname(os.path.abspath(path or ""))
+        if path and not os.access(folder, os.W_OK):
+            yield Finding("error", name, f"nothing can be written in the folder {folder}")
 
 
 def _try_sockets(settings: Settings) -> Iterator[Finding]:

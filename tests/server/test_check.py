@@ -169,6 +169,7 @@ def test_what_is_bound_leaves_nothing(app: str, folder: Path, capsys: pytest.Cap
     ("--reload --reload-dir gone", "reload_dirs", "there is no folder "),
     ("--reload --reload-dir file", "reload_dirs", "there is no folder "),
     ("--ssl-certfile gone.pem", "ssl_certfile", "there is no file "),
+    ("--control gone/ctl", "control", "nothing can be written in the folder "),
     ("--ready-file gone/ready.json", "ready_file", "nothing can be written in the folder "),
 ])
 def test_files_that_are_not_there_end_with_1(
