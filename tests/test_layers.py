@@ -20,7 +20,7 @@ ROOTS = {"penstock_reactor": TOP / "reactor", "penstock": TOP / "server"}
 # A room and the rooms it may import, beside itself. Names are as inside `penstock`; the other root keeps its own.
 # The longest name that fits counts: `supervisor.child` is ruled by its own line, `supervisor.fleet` by its room's.
 EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log", "tls", "listener",
-              "ready", "server", "runner", "embedding", "compat", "supervisor", "check", "cli"}
+              "ready", "server", "runner", "embedding", "compat", "testing", "supervisor", "check", "cli"}
 ARROWS = {
     "penstock_reactor": set[str](),
     "options": set[str](),
@@ -45,6 +45,9 @@ ARROWS = {
     # The door for programs that have a life of their own beside the server.
     "embedding": {"runner", "server", "listener", "settings", "sources"},
     "compat": {"embedding", "runner", "server", "asgi", "listener", "ready", "log", "tls", "settings", "sources"},
+    # A client that shares no code with the server is a second opinion; servers are started as anyone starts them.
+    "testing": {"embedding"},
+    "testing.client": set[str](),
     # The bundled example is an application like anyone's: it asks for the version and no more.
     "welcome": {"penstock"},
     # The package's face, whose names are loaded when they are asked for.
