@@ -103,7 +103,7 @@ def test_a_stream_that_is_taken_at_once_lets_others_have_their_turn(
 
     wire = serve(app, b"")
     # A client that takes all there is, without a turn of the loop.
-    monkeypatch.setattr(type(wire.connection.channel), "write", lambda channel, parts: None)
+    monkeypatch.setattr(type(wire.connection.channel), "write", lambda channel, parts, ends=False: None)
     wire.peer.sendall(GET)
     for turns in range(1, 5):
         wire.turn(1)
