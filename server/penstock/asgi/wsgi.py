@@ -116,7 +116,7 @@ class _Response:
         if not code.isdecimal() or not code.isascii() or status[3:4].strip():
             raise ValueError(f"the status given to start_response must be text such as '200 OK', not {status!r}")
         self._head = {"type": "http.response.start", "status": int(code), "headers": [_encoded(*field) for field in headers]}
-        length = next((value for name, value in self._head["headers"] if name == b"content-length"), b"")
+        length = dict(self._head["headers"]).get(b"content-length", b"")
         self._has_body = self._scope["method"] != "HEAD" and int(code) not in _WITHOUT_BODY
         self._left = int(length) if self._has_body and length.isdigit() else None
         return self.write
@@ -151,12 +151,14 @@ class _Response:
         if type(file) not in _FILES or _SENDFILE not in self._scope.get("extensions", ()) or self._head is None:
             return False
         info, offset = os.fstat(file.fileno()), file.tell()
-        if not stat.S_ISREG(info.st_mode) or self._is_begun or not self._has_body:
+        if not stat.S_ISREG(info.st_mode) or self._is_begun:
             return False
         count = max(0, info.st_size - offset)
-        if self._left is None:
-            self._head["headers"] = [*self._head["headers"], (b"content-length", b"%d" % count)]
-        else:
+        if not any(name == b"content-length" for name, _ in self._head["headers"]):
+            self._head["headers"].append((b"content-length", b"%d" % count))
+        if not self._has_body:
+            return True
+        if self._left is not None:
             count = min(count, self._left)
             self._left -= count
         self._send({"type": _SENDFILE, "file": file, "offset": offset, "count": count, "more_body": True})

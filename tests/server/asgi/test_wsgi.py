@@ -333,6 +333,15 @@ def test_an_ordinary_file_is_sent_by_the_system_from_where_it_stands(file: Any, 
     assert file.closed
 
 
+def test_a_file_that_is_not_wanted_is_not_read(file: Any) -> None:
+    for headers in (PLAIN, [*PLAIN, ("Content-Length", "10")]):
+        head, end = answer_of(wrapping(file, headers), "HEAD", **SENDFILE).messages
+        assert end["body"] == b"" and not end["more_body"]
+        assert [value for name, value in head["headers"] if name == b"content-length"] == [b"10"]
+        file = open(file.name, "rb")
+    file.close()
+
+
 @pytest.mark.parametrize("file", [io.BytesIO(b"0123456789"), type("Reader", (io.BytesIO,), {"fileno": lambda self: 0})(b"0123456789")])
 def test_what_only_looks_like_a_file_is_read(file: Any) -> None:
     assert answer_of(wrapping(file), **SENDFILE).body == b"0123456789"
