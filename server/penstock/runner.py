@@ -15,8 +15,8 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -49,6 +49,8 @@ _WAITING = (("_worker", "thread.py"), ("work", "bridge.py"))
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
 """Those that end a server, by name: not every platform has all."""
+
+_NO_LOOP_HINT = "\nWith --interface wsgi the application is imported without a running event loop."
 
 _log = logging.getLogger("penstock.error")
 
@@ -180,13 +182,26 @@ def load_app(app: Any, settings: Settings) -> Any:
             raise CannotStart(str(error), NOT_STARTED) from None
     if isinstance(app, str):
         try:
-            app = load(app, app_dir=settings.app_dir, factory=settings.factory, interface=settings.interface)
+            with _without_loop() if settings.interface == "wsgi" else nullcontext():
+                app = load(app, app_dir=settings.app_dir, factory=settings.factory, interface=settings.interface)
         except ApplicationError as error:
-            raise CannotStart(str(error), NOT_STARTED) from None
+            hint = _NO_LOOP_HINT if "SynchronousOnlyOperation" in str(error) else ""
+            raise CannotStart(str(error) + hint, NOT_STARTED) from None
         except KeyboardInterrupt:
             raise CannotStart("Interrupted while the application was being imported", FORCED) from None
     has_siblings = (settings.workers or 1) > 1
     return adapt(app, settings.interface, wsgi_threads=settings.wsgi_threads, has_siblings=has_siblings)
+
+
+@contextmanager
+def _without_loop() -> Iterator[None]:
+    """As if no loop ran: code for WSGI may run one of its own, or refuse to work within one, as Django's models do."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 class Stopping:

@@ -45,6 +45,20 @@ def test_a_module_that_fails_shows_the_users_lines_once(folder: Path, options: t
     assert 'broken.py", line 4, in fail' in ended.stderr and "penstock/" not in ended.stderr.replace(str(CHECKOUT), "")
 
 
+def test_code_for_wsgi_is_imported_without_a_running_loop_where_it_is_told_to_be(folder: Path) -> None:
+    """Django's models refuse to be used within one; they say so by an error of this name."""
+    (folder / "shopfront.py").write_text(HELLO + """
+import asyncio
+class SynchronousOnlyOperation(Exception): pass
+if asyncio._get_running_loop() is not None:
+    raise SynchronousOnlyOperation
+""")
+    ended = run_to_end("./shopfront.py", "--port", "0", cwd=folder)
+    assert ended.returncode == 3 and "With --interface wsgi the application is imported without" in ended.stderr
+    with serving("./shopfront.py", "--interface", "wsgi", cwd=folder) as server:
+        assert ask((server.host, server.port), request()).status == 200
+
+
 def test_in_the_checkout_a_folder_is_called_a_folder() -> None:
     ended = run_to_end("server:app", "--port", "0", cwd=CHECKOUT)
     assert ended.returncode == 3 and '"server" is a folder here, not a module' in ended.stderr
