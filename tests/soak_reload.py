@@ -157,21 +157,26 @@ def recycling(seconds: float) -> bool:
 
 
 def balance(count: int) -> bool:
-    """Long requests, one after the other, over four workers: where do they run?"""
+    """Long requests, one after the other: a quarter of them at a single worker, then three more come, and so do the others."""
     spread: dict[str, list[int]] = {}
     for name, environment in (("without", {"SOAK_UNBALANCED": "1"}), ("with", {})):
-        with started("--workers", "4", "--timeout-graceful-shutdown", "0", **environment) as (server, _):
-            spread[name] = sorted(_spread(server, count), reverse=True)
-    print(f"{count} long requests, new ones each 5 ms, running in 4 workers: {spread['without']} without balance, "
-          f"{spread['with']} with", flush=True)  # fmt: skip
+        with started("--control", "ctl", "--timeout-graceful-shutdown", "0", **environment) as (server, _):
+            spread[name] = _spread(server, count)
+    print(f"{count} long requests, a quarter of them when there was one worker yet, run in 4: {spread['without']} without "
+          f"balance, {spread['with']} with", flush=True)  # fmt: skip
     return max(spread["with"]) <= count / 4 * 1.25 + 8
 
 
 def _spread(server: Server, count: int) -> list[int]:
-    """Short requests beside them keep all workers awake, as in life."""
+    """How many run in each worker, the first one first. Short requests beside them keep all awake, as in life."""
     running: Counter[bytes] = Counter()
     with contextlib.ExitStack() as stack, Pressure(server, 4):
-        for _ in range(count):
+        for number in range(count):
+            if number == count // 4:
+                for worker in (2, 3, 4):
+                    server.process.send_signal(signal.SIGTTIN)
+                    server.wait_line(f"Ready: worker {worker}")
+                time.sleep(1.5)
             client = stack.enter_context(Client((server.host, server.port)))
             client.send(request("/long?60"))
             client.head()

@@ -20,7 +20,7 @@ ROOTS = {"penstock_reactor": TOP / "reactor", "penstock": TOP / "server"}
 # A room and the rooms it may import, beside itself. Names are as inside `penstock`; the other root keeps its own.
 # The longest name that fits counts: `supervisor.child` is ruled by its own line, `supervisor.fleet` by its room's.
 EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log", "tls", "listener",
-              "ready", "server", "runner", "embedding", "compat", "testing", "supervisor", "check", "cli"}
+              "ready", "console", "server", "runner", "embedding", "compat", "testing", "supervisor", "check", "cli"}
 ARROWS = {
     "penstock_reactor": set[str](),
     "options": set[str](),
@@ -34,10 +34,12 @@ ARROWS = {
     "tls": {"settings"},
     "listener": {"settings"},
     "ready": {"listener", "settings"},
+    # Both who runs alone and who supervises must outstay the system's patience.
+    "console": set[str](),
     "server": {"asgi", "connection", "log", "tls", "listener", "settings"},
     # It loads the application, binds the sockets and tells each failure apart: exit codes are made of them.
-    "runner": {"server", "asgi", "env_file", "listener", "ready", "log", "tls", "penstock_reactor", "settings"},
-    "supervisor": {"listener", "ready", "log", "tls", "settings"},
+    "runner": {"server", "asgi", "console", "env_file", "listener", "ready", "log", "tls", "penstock_reactor", "settings"},
+    "supervisor": {"console", "listener", "ready", "log", "tls", "settings"},
     "supervisor.child": {"runner", "log", "settings"},
     # It tries all that a start would do, one after the other.
     "check": EVERYTHING - {"penstock_reactor"},

@@ -29,6 +29,7 @@ from .asgi.interface import adapt
 from .asgi.lifespan import LifespanFailed
 from .asgi.smoke import SmokeFailed
 from .asgi.stack import waiting_at
+from .console import on_close
 from .env_file import EnvFileError
 from .listener import ListenError, bind
 from .ready import Announcement
@@ -222,6 +223,8 @@ class Stopping:
     def install(self) -> None:
         """Take the signals. Until then they do what they do in any Python program, such as interrupt an import."""
         self._former = {number: signal.signal(number, self._on_signal) for number in self._numbers}
+        if self._numbers:
+            on_close(lambda: self._loop.call_soon_threadsafe(self.first.set))
 
     def close(self) -> None:
         """Give the signals back."""

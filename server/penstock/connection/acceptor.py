@@ -34,7 +34,7 @@ PAUSE = 0.5
 WARN_EVERY = 60.0
 """Seconds between two warnings of it."""
 
-ASIDE = 0.005
+ASIDE = 0.02
 """Seconds for which connections are left to other processes that run fewer requests. What then still waits is taken: the
 others may be unable to."""
 

@@ -2,7 +2,7 @@
 
 Workers accept from one socket, and whoever is first has the connection; so long requests may gather in one of them.
 Each tells how many requests it runs, with every beat and shortly after it has taken connections; all are told what a
-fair share of that is. A worker above its share looks away for five milliseconds, and then takes what nobody else has
+fair share of that is. A worker above its share looks away for twenty milliseconds, and then takes what nobody else has
 taken (`connection/acceptor.py`). So figures that are old, or a fleet that is busy as a whole, cost a moment and never a
 connection.
 """

@@ -7,11 +7,13 @@ what lies there and answers is in use, and what is neither a socket nor such a f
 """
 
 import asyncio
+import getpass
 import hmac
 import json
 import os
 import secrets
 import stat
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -150,5 +152,8 @@ async def _listen(path: str, token: str, serve: Any) -> asyncio.Server:
             os.umask(before)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        if os.name == "nt":
+            # The mode says nothing there. Where this fails, the folder's own list of readers holds.
+            subprocess.run(["icacls", path, "/inheritance:r", "/grant:r", f"{getpass.getuser()}:F"], capture_output=True)
         json.dump({"port": server.sockets[0].getsockname()[1], "token": token}, file)
     return server

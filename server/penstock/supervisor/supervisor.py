@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .. import log
+from ..console import on_close
 from ..listener import ListenError, bind
 from ..ready import Announcement
 from ..settings import Settings
@@ -325,6 +326,8 @@ class Supervisor:
         for name, handler in handlers.items():
             if is_main and hasattr(signal, name):
                 self._loop.add_signal_handler(getattr(signal, name), handler)
+        if is_main:
+            on_close(lambda: self._loop.call_soon_threadsafe(self.stop))
 
     async def _watch(self, watcher: Watcher) -> None:
         """Ask for a new generation whenever files have changed and nothing changes any more."""
