@@ -129,14 +129,15 @@ def restarts(count: int) -> bool:
 
 def kills(count: int) -> bool:
     """SIGKILL to a worker each second; only its own clients may suffer."""
-    condemned: set[int] = set()
+    condemned, dead = set[int](), set[int]()
     with started("--workers", "4") as (server, _), Pressure(server, CLIENTS) as load:
         normal, begin = quiet(load), time.monotonic()
         for number in range(count):
             serving_ones = [int(pid) for pid in re.findall(r"Ready: worker \d+ \(process (\d+)\)", server.stderr)]
-            alive = set(children(server.pid))
+            alive = set(children(server.pid)) - dead
             victims = [pid for pid in serving_ones if pid in alive]
-            condemned |= kill(victims[number % len(victims)])
+            dead.add(victim := victims[number % len(victims)])
+            condemned |= kill(victim)
             time.sleep(max(0.0, begin + number + 1 - time.monotonic()))
         longest = load.longest_between(begin, time.monotonic())
         left = len(children(server.pid))
