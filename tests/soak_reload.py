@@ -133,13 +133,17 @@ def kills(count: int) -> bool:
     with started("--workers", "4") as (server, _), Pressure(server, CLIENTS) as load:
         normal, begin = quiet(load), time.monotonic()
         for number in range(count):
-            serving_ones = [int(pid) for pid in re.findall(r"Ready: worker \d+ \(process (\d+)\)", server.stderr)]
-            alive = set(children(server.pid)) - dead
-            victims = [pid for pid in serving_ones if pid in alive]
+            victims: list[int] = []
+            while not victims:
+                time.sleep(0.02)
+                are_ready = map(int, re.findall(r"Ready: worker \d+ \(process (\d+)\)", server.stderr))
+                alive = set(children(server.pid)) - dead
+                victims = [pid for pid in are_ready if pid in alive]
             dead.add(victim := victims[number % len(victims)])
             condemned |= kill(victim)
             time.sleep(max(0.0, begin + number + 1 - time.monotonic()))
         longest = load.longest_between(begin, time.monotonic())
+        time.sleep(QUIET)
         left = len(children(server.pid))
     strangers = [(port, failure) for port, failure in zip(load.lost, load.failures, strict=True) if port not in condemned]
     told = f"{len(load.failures) - len(strangers)} of the killed workers' own; {left} workers left"
