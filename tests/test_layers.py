@@ -19,8 +19,9 @@ ROOTS = {"penstock_reactor": TOP / "reactor", "penstock": TOP / "server"}
 
 # A room and the rooms it may import, beside itself. Names are as inside `penstock`; the other root keeps its own.
 # The longest name that fits counts: `supervisor.child` is ruled by its own line, `supervisor.fleet` by its room's.
-EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log", "tls", "listener",
-              "ready", "console", "server", "runner", "embedding", "compat", "testing", "supervisor", "check", "cli"}
+EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log",
+              "logging", "config", "tls", "listener", "ready", "console", "server", "runner", "embedding", "compat", "testing",
+              "supervisor", "check", "cli"}
 ARROWS = {
     "penstock_reactor": set[str](),
     "options": set[str](),
@@ -31,6 +32,9 @@ ARROWS = {
     "connection": {"codec", "settings"},
     "asgi": {"connection", "codec.events", "settings"},
     "log": {"settings"},
+    # Faces of the log under the names that configurations of uvicorn's users have.
+    "logging": {"log"},
+    "config": {"log"},
     "tls": {"settings"},
     "listener": {"settings"},
     "ready": {"listener", "settings"},

@@ -92,9 +92,12 @@ def examine(found: Found) -> tuple[int, list[Finding]]:
     settings = found.settings
     findings = [Finding(level, "options", text) for level, text in found.notes]
     findings += [*_dangers(found), *_look_for_files(settings), *_try_sockets(settings)]
-    code = runner.NOT_BOUND if any(each.level == "error" for each in findings) else runner.ENDED
     with redirect_stdout(sys.stderr):
-        log.configure(replace(settings, log_level="warning"))
+        try:
+            log.configure(replace(settings, log_level="warning"))
+        except log.LogConfigError as error:
+            findings.append(Finding("error", "options", str(error)))
+        code = runner.NOT_BOUND if any(each.level == "error" for each in findings) else runner.ENDED
         started, result = time.monotonic(), runner.run_to_end(lambda: _live_and_die(found, findings))
     if result == runner.ENDED:
         findings.append(Finding("ok", "app", f"{found.app} starts and stops, in {time.monotonic() - started:.2f} s"))

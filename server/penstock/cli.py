@@ -74,9 +74,11 @@ def serve(found: "Found") -> int:
     from . import log, runner
 
     app, settings = found.app, found.settings
-    if found.notes:
+    try:
         log.configure(settings)
-        log.tell(found.notes)
+    except log.LogConfigError as error:
+        return complain(error)
+    log.tell(found.notes)
     count = settings.workers or 1
     needs_supervisor = settings.reload or settings.worker_lifetime or settings.limit_worker_memory or settings.control
     if count == 1 and not needs_supervisor:

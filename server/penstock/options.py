@@ -20,7 +20,8 @@ class Doc(NamedTuple):
 
     `minimum` and `maximum` bound numbers, both inclusive; a switch with a `maximum` of 0 can only be off. Text has the
     `shape` of a pattern, said in words. `instead` is for options that are taken for another server's sake: what penstock
-    does. What has the `metavar` FILE or DIR must exist before the server starts.
+    does. What has the `metavar` FILE or DIR must exist before the server starts. What
+    `takes_table` may be a dict instead of the text.
     """
 
     help: str
@@ -31,6 +32,7 @@ class Doc(NamedTuple):
     maximum: float | None = None
     shape: tuple[str, str] = ("", "")
     instead: str = ""
+    takes_table: bool = False
 
 
 def doc(
@@ -43,9 +45,10 @@ def doc(
     maximum: float | None = None,
     shape: tuple[str, str] = ("", ""),
     instead: str = "",
+    takes_table: bool = False,
 ) -> dict[str, Doc]:
     """The `metadata` of a field of Settings."""
-    return {"doc": Doc(text, group, metavar, choices, minimum, maximum, shape, instead)}
+    return {"doc": Doc(text, group, metavar, choices, minimum, maximum, shape, instead, takes_table)}
 
 
 class Option(NamedTuple):
@@ -119,7 +122,7 @@ class Option(NamedTuple):
         # Python counts True as a number, and a whole number is a fine number of seconds.
         fits = type(value) is self.kind or (self.kind is float and type(value) is int)
         if self.kind is str:
-            fits = isinstance(value, str) and self._fits_text(value)
+            fits = isinstance(value, str) and self._fits_text(value) or (self.doc.takes_table and isinstance(value, dict))
         elif self.kind is tuple:
             fits = fits and all(isinstance(each, str) and self._fits_text(each) for each in value)
         elif fits:

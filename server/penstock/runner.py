@@ -22,7 +22,7 @@ from typing import Any
 
 from penstock_reactor import new_event_loop as new_event_loop
 
-from . import env_file, log
+from . import env_file
 from .asgi.application import ApplicationError, load
 from .asgi.bridge import THREAD_NAME
 from .asgi.interface import adapt
@@ -62,7 +62,6 @@ class CannotStart(Exception):
 
 def run(app: Any, settings: Settings) -> int:
     """Serve `app`, an application or an import string, until a signal; returns the exit code."""
-    log.configure(settings)
     return run_to_end(lambda: _run(app, settings))
 
 

@@ -27,7 +27,7 @@ from .connection.acceptor import Acceptor
 from .connection.exchange import Exchange
 from .connection.service import Service
 from .connection.states import State
-from .log import AccessLogger, access_logger, escape
+from .log import access_logger, escape, wants_response_fields
 from .settings import Settings
 
 _LAST_TURN = 1.0
@@ -88,10 +88,11 @@ class Server:
             settings,
             loop,
             server_of(self._app, settings.root_path, self._lifespan.state),
-            on_answered=self._counting_hook(_access_hook(access_logger(settings))),
+            on_answered=self._counting_hook(access_logger(settings, loop.time)),
             serve_websocket=None if settings.ws == "none" else websocket_server_of(self._app, settings.root_path, self._lifespan.state),
             tls=self._tls,
         )
+        self.service.keeps_fields = wants_response_fields(settings.access_log_format)
         self._acceptors = [Acceptor(self.service, sock) for sock in self.sockets]
         for acceptor in self._acceptors:
             acceptor.start()
@@ -166,20 +167,6 @@ class Server:
                 self.worn.set_result(f"has given {limit} answers")
 
         return count
-
-
-def _access_hook(write: AccessLogger | None) -> Callable[[Exchange], None] | None:
-    """The end of each response as a line of the access log."""
-    if write is None:
-        return None
-
-    def on_answered(exchange: Exchange) -> None:
-        head, client = exchange.head, exchange.connection.client
-        path = head.path + b"?" + head.query if head.query else head.path
-        address = f"{client[0]}:{client[1]}" if client is not None else ""
-        write(address, head.method, path.decode("latin-1"), head.version, exchange.status)
-
-    return on_answered
 
 
 def _name_what_hangs(service: Service) -> None:

@@ -152,10 +152,25 @@ class Settings:
         group=_PROCESSES, metavar="PATH"))
 
     log_level: str = field(default="info", metadata=doc(
-        "The least severe messages that are shown.",
+        "The least severe messages that are shown; info leaves those that a log configuration shows.",
         group=_LOGS, metavar="LEVEL", choices=LOG_LEVELS))
     access_log: bool = field(default=True, metadata=doc(
         "Write one line for every request answered, to standard output.",
+        group=_LOGS))
+    access_log_format: str | None = field(default=None, metadata=doc(
+        "What such a line says, in gunicorn's atoms, such as '%(h)s %(t)s %(r)s %(s)s %(D)s'.",
+        group=_LOGS, metavar="FORMAT"))
+    log_json: bool = field(default=False, metadata=doc(
+        "Write both logs as JSON, one object a line.",
+        group=_LOGS))
+    log_config: str | dict[str, Any] | None = field(default="", metadata=doc(
+        "File of a configuration for Python's logging instead: .json, .toml, .yaml (with PyYAML), else .ini.",
+        group=_LOGS, metavar="FILE", takes_table=True))
+    request_id_header: str = field(default="", metadata=doc(
+        "Field a request's id is taken from, for the access log; one is made where it is missing.",
+        group=_LOGS, metavar="NAME"))
+    use_colors: bool | None = field(default=None, metadata=doc(
+        "Colour the logs; none is on a terminal, unless $NO_COLOR is set.",
         group=_LOGS))
 
     server_header: bool = field(default=True, metadata=doc(

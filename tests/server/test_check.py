@@ -203,3 +203,12 @@ def test_an_application_that_does_not_start_ends_with_3(
     assert code == 3
     ((subject, text),) = findings(result, "error")
     assert subject == "app" and told in text
+
+
+def test_a_log_that_cannot_be_is_a_finding(app: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(settings: Any) -> None:
+        raise log.LogConfigError("no such log")
+
+    monkeypatch.setattr(log, "configure", refuse)
+    code, result = report(capsys, app, "--port", "0")
+    assert code == 1 and ("options", "no such log") in findings(result, "error")

@@ -16,6 +16,12 @@ from penstock.supervisor import supervisor
 from support.serving import CHECKOUT, command, environment
 
 
+@pytest.fixture(autouse=True)
+def loggers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pytest has them."""
+    monkeypatch.setattr(log, "configure", lambda settings: None)
+
+
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, Settings]]:
     """What was to be served; the answer is exit code 7."""
@@ -298,3 +304,12 @@ def test_the_version_is_that_of_the_package() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     if "version" in project:
         assert project["version"] == penstock.__version__
+
+
+def test_a_log_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(settings: Settings) -> None:
+        raise log.LogConfigError("no such log")
+
+    monkeypatch.setattr(log, "configure", refuse)
+    assert cli.serve(Found("main:app", Settings(), {}, [])) == 1
+    assert capsys.readouterr().err.startswith("penstock: no such log\n")

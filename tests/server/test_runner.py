@@ -144,12 +144,7 @@ def test_idle_threads_of_executors_and_forgotten_tasks_keep_nobody_waiting(tmp_p
         server.kill()
 
 
-# -- in this process; the loggers stay as pytest has them
-
-
-@pytest.fixture(autouse=True)
-def loggers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.log.configure", lambda settings: None)
+# -- in this process
 
 
 async def failing(scope: Any, receive: Any, send: Any) -> None:

@@ -230,7 +230,7 @@ def test_a_stream_the_client_left_has_its_line_too(server: Server) -> None:
         me = re.escape("{}:{}".format(*client.socket.getsockname()))
         client.send(request("/endless?once"))
         client.head()
-    server.wait_line(rf'^INFO:     {me} - "GET /endless\?once HTTP/1.1" 200 OK$')
+    server.wait_line(rf'^INFO:     {me} - "GET /endless\?once HTTP/1.1" 200 OK \(client gone\)$')
 
 
 def test_old_clients_are_served_on_request_only(serve: Serve) -> None:

@@ -185,7 +185,7 @@ class _Call:
         is_stopped = isinstance(error, (asyncio.CancelledError, GeneratorExit))
         if is_stopped and exchange.connection.service.is_draining:
             # The server cancels what outlives the grace period of a drain.
-            exchange.cut()
+            exchange.cut("drained")
             return
         if not (exchange.is_gone and is_farewell(error)):
             _log.error("Exception in ASGI application", exc_info=(type(error), error, traceback_of_app(error)))

@@ -37,7 +37,15 @@ class Exchange:
     status = 0
     """The status that was sent; 0 before."""
     sent = 0
-    """Octets of body the app gave."""
+    """Octets of body that were sent."""
+    first_byte_at = 0.0
+    """When the first of them was, where the answer came in several pieces."""
+    fields: Iterable[tuple[bytes, bytes]] = ()
+    """Those of the response, when the service keeps them."""
+    ending = "ok"
+    """How it ended: ok, or in a word or two why not. For the log."""
+    forwarded_client: tuple[str, int] | None = None
+    """Who sent the request, as a trusted proxy says."""
     received = 0
     """Octets of body that came."""
     waited = 0.0
@@ -121,7 +129,10 @@ class Exchange:
     def start(self, status: int, fields: Iterable[tuple[bytes, bytes]]) -> None:
         """Begin the response; its head leaves with the first piece of the body. ResponseError: see the codec."""
         connection = self.connection
-        connection.codec.encode_head(status, fields, connection.service.defaults)
+        service = connection.service
+        if service.keeps_fields:
+            self.fields = fields = list(fields)
+        connection.codec.encode_head(status, fields, service.defaults)
         self.status = status
 
     def write(self, octets: bytes, is_last: bool) -> None:
@@ -140,6 +151,8 @@ class Exchange:
             if self._waiters is not None:
                 self.wake()
             connection.end_answer(self)
+        elif not self.first_byte_at:
+            self.first_byte_at = connection.service.now()
 
     def put(self, parts: list[bytes]) -> None:
         """Send octets of the response as they are. ClientDisconnected when nobody is there."""
@@ -194,10 +207,10 @@ class Exchange:
         self.connection.codec.drop_head()
         self.status = 0
 
-    def cut(self) -> None:
+    def cut(self, ending: str = "failed") -> None:
         """The response cannot be completed: end the connection so that the client notices."""
         if not self.is_answered and not self.is_gone:
-            self.connection.cut()
+            self.connection.cut(ending)
 
     def end(self) -> None:
         """The app is done with this exchange, in whatever way."""

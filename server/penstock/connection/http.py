@@ -99,6 +99,8 @@ class HttpConnection(Connection):
 
     def _on_drained(self) -> None:
         """The client took what was queued, or most of it, or is gone."""
+        if self.untaken and not self.channel.queued and not self.channel.is_broken:
+            self.settle("ok")
         if self.channel.is_broken:
             self.close()
         elif self.exchange is not None:
@@ -229,7 +231,7 @@ class HttpConnection(Connection):
         self.exchange = None
         self.answered += 1
         if service.on_answered is not None:
-            service.on_answered(exchange)
+            self.note_end(exchange)
         if self.codec.wants_close:
             self.finish()
             return

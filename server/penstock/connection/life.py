@@ -22,6 +22,9 @@ LINGER_TIMEOUT = 2.0
 DRAIN_FIRST_BYTE = 1.0
 """Seconds a connection that was never answered still gets for its first octet when the server drains."""
 
+NO_ANSWER = 499
+"""In place of a status that was never sent, as nginx has it."""
+
 _CLAUSE_408 = "RFC 9110 15.5.9"
 
 _log = logging.getLogger("penstock.error")
@@ -35,7 +38,7 @@ class Connection:
 
     __slots__ = (
         "service", "channel", "codec", "state", "deadline", "exchange", "answered", "client", "server", "scheme",
-        "has_ended", "__weakref__",
+        "has_ended", "untaken", "__weakref__",
     )  # fmt: skip
 
     is_secure = False
@@ -59,6 +62,8 @@ class Connection:
         self.scheme = "http"
         self.has_ended = False
         """The client has sent its end (FIN): no more will come, what came is still answered."""
+        self.untaken: tuple[Exchange, ...] = ()
+        """Those whose answers are complete, but the client has not taken all of them: how they end is open."""
 
     def make_channel(self, sock: socket.SocketType) -> Channel:
         """What its octets travel on."""
@@ -90,11 +95,12 @@ class Connection:
             if exchange is None:
                 self.finish()
             else:
-                self.cut()
+                self.cut("refused")
             return
         if exchange is not None:
             self.exchange = None
-            exchange.lose()
+            exchange.status = error.status
+            self._lose(exchange, "refused")
         self.channel.write([self.codec.encode_refusal(error.status, error.reason, self.service.defaults)], True)
         self.finish()
 
@@ -116,30 +122,61 @@ class Connection:
             self.deadline = self.service.now() + LINGER_TIMEOUT
             channel.start_reading()
 
-    def cut(self) -> None:
+    def cut(self, ending: str) -> None:
         """A response cannot be completed: end so that the client cannot take it for whole."""
+        queued = self.channel.queued
         self.channel.reset()
-        self.close()
+        self.close(ending, queued)
 
-    def close(self) -> None:
-        """Let go of everything; for a running exchange its client is gone. Safe to call again."""
+    def close(self, ending: str = "client gone", queued: int = 0) -> None:
+        """Let go of everything; a running exchange ends so. Safe to call again.
+
+        `queued` octets of the answer have not left, beside what the channel still has.
+        """
         if self.state is _CLOSED:
             return
         exchange, self.exchange = self.exchange, None
+        queued += self.channel.queued
+        if self.untaken:
+            self.untaken[-1].sent -= min(queued, self.untaken[-1].sent)
+            self.settle(ending)
         if exchange is not None:
-            exchange.lose()
-            if self.codec.is_response_begun and self.service.on_answered is not None:
-                self.service.on_answered(exchange)
+            exchange.sent -= min(queued, exchange.sent)
+            if not self.codec.is_response_begun:
+                exchange.status = NO_ANSWER
+            self._lose(exchange, ending)
         self.state = _CLOSED
         self.deadline = NEVER
         self.channel.close()
         self.service.discard(self)
 
+    def note_end(self, exchange: Exchange) -> None:
+        """A response is complete. It has ended well when the client has taken it."""
+        if self.channel.queued and not self.channel.is_corked:
+            self.untaken += (exchange,)
+        elif self.service.on_answered is not None:
+            self.service.on_answered(exchange)
+
+    def settle(self, ending: str) -> None:
+        """It is known how those ended whose answers were on their way."""
+        exchanges, self.untaken = self.untaken, ()
+        for exchange in exchanges:
+            exchange.ending = ending
+            if self.service.on_answered is not None:
+                self.service.on_answered(exchange)
+
+    def _lose(self, exchange: Exchange, ending: str) -> None:
+        """A running exchange ends without its answer's end."""
+        exchange.lose()
+        exchange.ending = ending
+        if self.service.on_answered is not None:
+            self.service.on_answered(exchange)
+
     def expire(self, now: float) -> None:
         """A limit has passed: 408 where the client can still be told (RFC 9110 15.5.9), else the end."""
         if self.channel.stalls_at <= now:
             _log.debug("Cut %s: it took nothing of its answer for %g s", self, self.service.settings.timeout_write)
-            self.cut()
+            self.cut("write stall")
         elif self.state is _HEAD:
             self.refuse(ProtocolError(408, "the request's head took too long", _CLAUSE_408))
         elif self.state is _RUNNING and self.exchange is not None:

@@ -49,6 +49,8 @@ class Service:
     """Called when connections were taken, when somebody wants to know (a supervisor that balances workers)."""
     fair_share: float | None = None
     """With more running requests than this, new connections are left to other processes for a moment."""
+    keeps_fields = False
+    """Exchanges remember the fields of their responses, because the access log shows some."""
     answered = 0
     """Responses completed on connections that are closed."""
 
@@ -68,7 +70,7 @@ class Service:
         self.serve_websocket = serve_websocket
         """The same for a WebSocket; None where there are none: who asks for one is answered as any other request."""
         self.on_answered = on_answered
-        """Called at the end of each response, whole or cut, when somebody wants to know (the access log)."""
+        """Called at the end of each exchange, however it ended, when somebody wants to know (the access log)."""
         self.tls = tls
         """What connections are encrypted by; None: they are not."""
         self.refusals = Refusals()
@@ -153,7 +155,7 @@ class Service:
     def close(self) -> None:
         """Let go of the connections that are left, and of the loop."""
         for connection in list(self.connections):
-            connection.close()
+            connection.close("drained")
         self.refusals.flush()
         if self._sweeper is not None:
             self._sweeper.cancel()

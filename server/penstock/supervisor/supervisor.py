@@ -17,7 +17,6 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 
-from .. import log
 from ..console import on_close
 from ..listener import ListenError, bind
 from ..ready import Announcement
@@ -50,7 +49,6 @@ _log = logging.getLogger("penstock.error")
 
 async def supervise(app: str, settings: Settings, count: int) -> int:
     """Serve `app`, an import string, with `count` workers until a signal; returns the exit code."""
-    log.configure(settings)
     for folder in settings.reload_dirs:
         if not os.path.isdir(folder):
             _log.error("Cannot watch %s: there is no such folder (--reload-dir)", os.path.abspath(folder))

@@ -9,7 +9,7 @@ from support.wire import Wire
 
 from penstock.codec.errors import ProtocolError
 from penstock.connection.exchange import Exchange
-from penstock.connection.life import LINGER_TIMEOUT, Connection
+from penstock.connection.life import LINGER_TIMEOUT, NO_ANSWER, Connection
 from penstock.connection.states import State
 
 Make = Callable[..., Wire]
@@ -383,3 +383,96 @@ def test_a_connection_that_speaks_no_protocol_cannot_be_read(wired: Make) -> Non
     for method in (Connection._on_readable, Connection._on_drained):
         with pytest.raises(NotImplementedError):
             method(connection)
+
+
+# -- how an exchange ends, for the log
+
+
+def ends(wire: Wire) -> list[tuple[int, str]]:
+    return [(exchange.status, exchange.ending) for exchange in wire.answered]
+
+
+async def begins(exchange: Exchange) -> None:
+    """Send a piece of an answer, and wait."""
+    exchange.start(200, [])
+    exchange.write(b"begun", False)
+    exchange.take()
+    while not exchange.is_over:
+        await exchange.wait_readable()
+
+
+def test_an_answer_taken_at_once_has_ended_well(wired: Make) -> None:
+    wire = wired()
+    wire.say(GET + GET)
+    assert ends(wire) == [(200, "ok"), (200, "ok")]
+    assert [exchange.first_byte_at for exchange in wire.answered] == [0.0, 0.0]
+
+
+def test_a_client_that_leaves_before_its_answer_is_noted_without_a_status_that_was_sent(wired: Make) -> None:
+    wire = wired(waits)
+    wire.say(request("/", "POST", "content-length: 5\r\n"))
+    wire.end()
+    assert ends(wire) == [(NO_ANSWER, "client gone")]
+
+
+def test_a_client_that_leaves_within_its_answer_is_noted_with_what_it_got(wired: Make) -> None:
+    wire = wired(begins)
+    wire.say(request("/", "POST", "content-length: 5\r\n"))
+    wire.end()
+    assert ends(wire) == [(200, "client gone")]
+    assert wire.answered[0].sent == 5 and wire.answered[0].first_byte_at == wire.clock()
+
+
+def test_a_request_that_is_refused_is_noted_with_the_refusals_status(wired: Make) -> None:
+    wire = wired(waits, limit_body=3)
+    wire.say(request("/", "POST", "content-length: 5\r\n"))
+    assert ends(wire) == [(413, "refused")]
+    wire = wired(begins)
+    wire.say(request("/", "POST", "transfer-encoding: chunked\r\n"))
+    wire.say(b"nonsense\r\n")
+    assert ends(wire) == [(200, "refused")]
+
+
+def test_what_the_server_ends_is_noted_as_drained_and_what_the_app_breaks_as_failed(wired: Make) -> None:
+    wire = wired(waits)
+    wire.say(GET)
+    wire.connection.close("drained")
+    assert ends(wire) == [(NO_ANSWER, "drained")]
+
+    async def fails(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"begun", False)
+        exchange.cut()
+
+    wire = wired(fails)
+    wire.say(GET)
+    assert ends(wire) == [(200, "failed")]
+
+
+def test_an_answer_that_waits_for_the_client_is_noted_when_it_was_taken(wired: Make) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096)
+    wire.say(GET)
+    assert ends(wire) == [] and wire.state() is State.IDLE
+    assert wire.hear().count(b"x") == 1_000_000
+    assert ends(wire) == [(200, "ok")] and wire.answered[0].sent == 1_000_000
+    wire.say(GET)
+    assert wire.hear().count(b"x") == 1_000_000
+    assert len(ends(wire)) == 2
+
+
+@pytest.mark.parametrize("asks", [GET, LAST])
+def test_an_answer_that_the_client_does_not_take_is_noted_as_that(wired: Make, asks: bytes) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096, timeout_write=30.0)
+    wire.say(asks)
+    wire.wait(31)
+    assert ends(wire) == [(200, "write stall")]
+    assert 0 < wire.answered[0].sent < 1_000_000
+
+
+def test_a_client_that_leaves_while_its_answer_waits_is_noted_as_gone(wired: Make) -> None:
+    wire = wired(large(1_000_000), send_buffer=4096)
+    wire.say(GET)
+    wire.peer.close()
+    wire.turn()
+    assert ends(wire) == [(200, "client gone")]
+    assert wire.answered[0].sent < 1_000_000

@@ -643,17 +643,15 @@ def test_as_the_first_process_it_buries_strangers_and_not_its_own(monkeypatch: p
     ({"host": "no-such-host.invalid"}, "the host name"),
 ])
 def test_what_cannot_be_had_is_one_message_and_1(
-    options: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("penstock.log.configure", lambda settings: None)
     loop = new_event_loop()
     assert loop.run_until_complete(supervise("main:app", Settings(port=0, reload=True, **options), 1)) == 1
     loop.close()
     assert told in caplog.text and len(caplog.records) == 1
 
 
-def test_supervise_leaves_nothing_open(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.log.configure", lambda settings: None)
+def test_supervise_leaves_nothing_open(play: Play) -> None:
     loop = new_event_loop()
 
     async def ends() -> int:
