@@ -25,6 +25,8 @@ DRAIN_FIRST_BYTE = 1.0
 NO_ANSWER = 499
 """In place of a status that was never sent, as nginx has it."""
 
+SWITCHED = 101
+
 _CLAUSE_408 = "RFC 9110 15.5.9"
 
 _log = logging.getLogger("penstock.error")
@@ -142,9 +144,13 @@ class Connection:
             self.settle(ending)
         if exchange is not None:
             exchange.sent -= min(queued, exchange.sent)
-            if not self.codec.is_response_begun:
-                exchange.status = NO_ANSWER
-            self._lose(exchange, ending)
+            # A WebSocket was noted when it was accepted.
+            if exchange.status == SWITCHED:
+                exchange.lose()
+            else:
+                if not self.codec.is_response_begun:
+                    exchange.status = NO_ANSWER
+                self._lose(exchange, ending)
         self.state = _CLOSED
         self.deadline = NEVER
         self.channel.close()

@@ -129,9 +129,9 @@ class Session(Exchange):
         if is_last:
             self.leave(Close(NO_CLOSE, ""))
 
-    def cut(self) -> None:
+    def cut(self, ending: str = "failed") -> None:
         if self.web is None:
-            super().cut()
+            super().cut(ending)
         else:
             self.web.close()
 

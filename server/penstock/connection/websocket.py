@@ -49,6 +49,7 @@ class WebSocketConnection(Connection):
         self.codec = former.codec
         self.client, self.server, self.scheme = former.client, former.server, former.scheme
         self.answered = former.answered + 1
+        self.untaken = former.untaken
         self.state = _OPEN
         self.deadline = NEVER
         self.has_ended = False

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
+from io import TextIOWrapper
 from typing import Any
 
 from ..settings import Settings
@@ -78,6 +79,9 @@ def configure(settings: Settings) -> None:
             old.close()
         # A program without a console (pythonw) has no streams.
         if not logger.handlers and stream is not None:
+            # Unbuffered (python -u), print() writes a line and its end apart, and the log could come between the two.
+            if isinstance(stream, TextIOWrapper) and stream.write_through:
+                stream.reconfigure(line_buffering=True, write_through=False)
             handler = StreamHandler(stream)
             colours = wants_colours(stream) if settings.use_colors is None else settings.use_colors
             handler.setFormatter(_formatter(name, settings.log_json, colours))

@@ -2,6 +2,7 @@ import copy
 import io
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from penstock import log
 from penstock.log.configuration import LOGGING_CONFIG
 from penstock.settings import Settings
 from support.logs import exchange, flush
+from support.serving import environment
 
 ERROR = logging.getLogger("penstock.error")
 
@@ -129,6 +131,7 @@ def test_no_log_configuration_leaves_the_loggers_to_the_program(caplog: pytest.L
 
 TOML = """
 version = 1
+disable_existing_loggers = false
 [formatters.default]
 "()" = "penstock.logging.DefaultFormatter"
 fmt = "%(levelprefix)s %(message)s"
@@ -163,7 +166,7 @@ class=penstock.logging.DefaultFormatter
 format=%(levelprefix)s %(message)s
 """
 JSON = json.dumps({
-    "version": 1,
+    "version": 1, "disable_existing_loggers": False,
     "formatters": {"default": {"()": "penstock.logging.DefaultFormatter", "fmt": "%(levelprefix)s %(message)s"}},
     "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "default"}},
     "loggers": {"penstock": {"handlers": ["default"], "level": "WARNING", "propagate": False}},
@@ -238,3 +241,20 @@ def test_yaml_is_read_where_there_is_a_reader(tmp_path: Path, monkeypatch: pytes
 def test_options_that_make_no_sense_are_refused(options: Any, message: str) -> None:
     with pytest.raises(log.LogConfigError, match=message):
         log.configure(Settings(**options))
+
+
+PRINTS = """
+import sys
+from penstock import log
+from penstock.settings import Settings
+log.configure(Settings())
+for _ in range(300):
+    log.tell([("info", "logged")])
+    print("printed", file=sys.stderr)
+"""
+
+
+def test_what_an_unbuffered_program_prints_is_not_split_by_the_log() -> None:
+    done = subprocess.run([sys.executable, "-u", "-c", PRINTS], env=environment(), capture_output=True, text=True, timeout=30)
+    assert sorted(set(done.stderr.splitlines())) == ["INFO:     logged", "printed"]
+    assert done.stderr.count("\n") == 600
