@@ -80,7 +80,7 @@ def serve(found: "Found") -> int:
         return complain(error)
     log.tell(found.notes)
     count = settings.workers or 1
-    needs_supervisor = settings.reload or settings.worker_lifetime or settings.limit_worker_memory or settings.control
+    needs_supervisor = settings.reload or settings.reload_dry_run or settings.worker_lifetime or settings.limit_worker_memory or settings.control
     if count == 1 and not needs_supervisor:
         return runner.run(app, settings)
     if not isinstance(app, str):

@@ -126,6 +126,9 @@ class Settings:
     reload_delay: float = field(default=0.25, metadata=doc(
         "Seconds between two looks at the files.",
         group=_PROCESSES, metavar="SECONDS", minimum=0.01))
+    reload_dry_run: bool = field(default=False, metadata=doc(
+        "Print what --reload watches and why, and leave.",
+        group=_PROCESSES))
     reload_mode: str = field(default="overlap", metadata=doc(
         "Whether new code starts beside the old, or when the old is gone, for applications that cannot live twice.",
         group=_PROCESSES, metavar="MODE", choices=RELOAD_MODES))

@@ -357,3 +357,10 @@ def test_an_address_in_use_is_said_by_the_supervisor(fleet: Fleet, tmp_path: Pat
     with fleet() as server:
         ended = run_to_end("main:app", "--workers", "2", "--port", str(server.port), cwd=tmp_path)
         assert ended.returncode == 1 and "the port is in use" in ended.stderr
+
+
+def test_a_dry_run_prints_what_would_be_watched_and_leaves(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import no_such_thing")
+    ended = run_to_end("main:app", "--reload-dry-run", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"Below {tmp_path}:\n  watched   main.py  (*.py)\n" in ended.stdout

@@ -22,19 +22,16 @@ from ..listener import ListenError, bind
 from ..ready import Announcement
 from ..settings import Settings
 from ..tls import TlsError, context_of
+from . import reload
 from .balance import Balance
 from .door import DoorError, open_door, status_of
 from .fleet import FORCED, GIVEN_UP, NOT_BOUND, Action, Generation, Member, Phase, Verb
 from .fleet import after_crash, after_failure, after_look, plan
 from .policy import expiry, is_too_large, retire_limit, wanted
-from .watch import Patterns, Watcher, forget_bytecode
 from .worker import Worker, reap_strangers
 
 TICK = 0.25
 """Seconds between two looks at the clock: limits are exceeded by so much at most."""
-
-_SETTLING = 0.05
-"""Seconds without a change after which what was being saved is saved."""
 
 _ASLEEP = 2.0
 """Seconds between two looks at the clock after which the machine, or this process, must have been asleep."""
@@ -49,10 +46,12 @@ _log = logging.getLogger("penstock.error")
 
 async def supervise(app: str, settings: Settings, count: int) -> int:
     """Serve `app`, an import string, with `count` workers until a signal; returns the exit code."""
-    for folder in settings.reload_dirs:
-        if not os.path.isdir(folder):
-            _log.error("Cannot watch %s: there is no such folder (--reload-dir)", os.path.abspath(folder))
-            return NOT_BOUND
+    if trouble := reload.missing_folder(settings):
+        _log.error("%s", trouble)
+        return NOT_BOUND
+    if settings.reload_dry_run:
+        print("\n".join(reload.watcher_of(settings).explain()))
+        return 0
     try:
         # The workers read it for themselves; a mistake in it is told once, and before any of them is started.
         context_of(settings)
@@ -74,12 +73,7 @@ class Supervisor:
     ) -> None:  # fmt: skip
         self._settings = settings
         self._sockets = sockets
-        self._watcher: Watcher | None = None
-        if settings.reload:
-            env_files = [settings.env_file] if settings.env_file is not None else []
-            patterns = Patterns((*settings.reload_includes, *map(os.path.basename, env_files)), settings.reload_excludes)
-            self._watcher = Watcher(settings.reload_dirs or [os.getcwd()], patterns)
-            self._watcher.note_loaded(map(os.path.abspath, env_files))
+        self._watcher = reload.watcher_of(settings) if settings.reload else None
         self._post = {"app": app, "settings": asdict(settings), "path": list(map(str, sys.path)), "argv": sys.argv}
         self._workers: dict[int, Worker] = {}
         self._balance = Balance(self._workers)
@@ -99,7 +93,7 @@ class Supervisor:
         self._tick()
         if self._watcher is not None:
             # Kept here: asyncio keeps no task alive. It ends with the loop.
-            self._watching = self._loop.create_task(self._watch(self._watcher))
+            self._watching = self._loop.create_task(reload.watch(self._watcher, self._settings.reload_delay, self._on_change))
         return await self._end
 
     def close(self) -> None:
@@ -327,17 +321,6 @@ class Supervisor:
         if is_main:
             on_close(lambda: self._loop.call_soon_threadsafe(self.stop))
 
-    async def _watch(self, watcher: Watcher) -> None:
-        """Ask for a new generation whenever files have changed and nothing changes any more."""
-        while True:
-            await asyncio.sleep(self._settings.reload_delay)
-            changed = more = await self._loop.run_in_executor(None, watcher.look)
-            while more:
-                await asyncio.sleep(_SETTLING)
-                more = await self._loop.run_in_executor(None, watcher.look)
-                changed = sorted({*changed, *more})
-            if changed and self._wanted.exit_code is None:
-                for path in changed:
-                    forget_bytecode(path)
-                others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-                self.renew(f"{os.path.relpath(changed[0])} changed{others}")
+    def _on_change(self, what: str) -> None:
+        if self._wanted.exit_code is None:
+            self.renew(what)

@@ -1,10 +1,9 @@
 """Which files have changed? Polled with the standard library alone, so it works on every file system.
 
-Two kinds of look, because they cost differently. A folder's own time changes when something in it is made, deleted or
-renamed: one `stat` a folder finds that, and only then is it listed again. A file that is written in place changes
-nothing but itself. So each look takes all folders, and of the files those that the application has loaded or that
-have changed before; of the others a share that keeps it within `BUDGET`. Every one of ten thousand has its turn within
-some seconds.
+A folder's own time changes when something in it is made, deleted or renamed: one `stat` a folder finds that, and only
+then is it listed again. A file that is written in place changes nothing but itself. Each look takes the files that the
+application has loaded or that have changed before, and their folders. All others come in turns, as many as `BUDGET`
+allows: a thousand folders within a second, ten thousand files within ten. So a look costs the same in any tree.
 
 Patterns without a slash are compared with a name, others with the path within the watched folder; one that fits a
 folder holds for all below it.
@@ -13,17 +12,21 @@ folder holds for all below it.
 import importlib.util
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from itertools import chain
 
-INCLUDED = ("*.py",)
-EXCLUDED = (".*", ".py[cod]", ".sw.*", "~*")
+INCLUDED = {"*.py": "*.py"}
+EXCLUDED = {each: f"left out are {each}" for each in (".*", ".py[cod]", ".sw.*", "~*")}
 NEVER = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv", ".tox", ".mypy_cache"})
 """Folders that are left out whatever the patterns say; so are virtual environments of any name."""
 
 BUDGET = 0.0005
-"""Seconds that a look may spend on files that nobody has loaded."""
+"""Seconds that a look may spend on folders, and again on files, of which nothing is loaded."""
+
+OFTEN, SOON = 5, 10.0
+"""So many reloads within so many seconds are no work of human hands."""
 
 _FRESH_NS = 100_000_000
 """A folder listed so shortly after it has changed may change again without its time telling so."""
@@ -35,20 +38,27 @@ class Patterns:
     """Which files count. What the user excludes is out, what the user includes is in, then the defaults decide."""
 
     def __init__(self, includes: Sequence[str] = (), excludes: Sequence[str] = ()) -> None:
-        self._includes = [_clean(each) for each in includes]
-        self._excludes = [_clean(each) for each in excludes]
+        self._includes = {_clean(each): f"--reload-include {each}" for each in includes}
+        self._excludes = {_clean(each): f"--reload-exclude {each}" for each in excludes}
+        self.unused = {*self._includes.values(), *self._excludes.values()}
+        """Those of the user's that have fitted nothing yet."""
 
-    def wants_file(self, name: str, path: str) -> bool:
-        """Whether to watch the file `name`, at `path` below the watched folder (with slashes)."""
-        if _fits(self._excludes, name, path):
-            return False
-        return _fits(self._includes, name, path) or (_fits(INCLUDED, name, path) and not _fits(EXCLUDED, name, path))
+    def judge_file(self, name: str, path: str) -> tuple[bool, str]:
+        """Whether to watch the file `name`, at `path` below the watched folder (with slashes), and why or why not."""
+        for wants, patterns in ((False, self._excludes), (True, self._includes), (False, EXCLUDED), (True, INCLUDED)):
+            if reason := _fitting(patterns, name, path):
+                self.unused.discard(reason)
+                return wants, reason
+        return False, ""
 
-    def wants_folder(self, name: str, path: str) -> bool:
-        """Whether to look into it at all."""
-        if name in NEVER or _fits(self._excludes, name, path):
-            return False
-        return not _fits(EXCLUDED, name, path) or any(each.startswith(path + "/") for each in self._includes)
+    def judge_folder(self, name: str, path: str) -> tuple[bool, str]:
+        """Whether to look into it at all, and why not."""
+        if reason := _fitting(self._excludes, name, path):
+            self.unused.discard(reason)
+            return False, reason
+        is_named = any(each.startswith(path + "/") for each in self._includes)
+        reason = name if name in NEVER else "" if is_named else _fitting(EXCLUDED, name, path)
+        return not reason, reason
 
 
 class Watcher:
@@ -62,32 +72,41 @@ class Watcher:
         self._entries: dict[str, set[str]] = {}
         self._files: dict[str, Stamp] = {}
         self._hot: set[str] = set()
-        """Files that are looked at every time: those that the application has loaded, and those that have changed before."""
-        self._rest: list[str] = []
+        self._hot_folders: set[str] = set()
+        """Looked at every time: files that the application has loaded or that have changed before, and their folders."""
+        self._unsettled: set[str] = set()
+        self._folders_in_turn: list[str] = []
+        self._files_in_turn: list[str] = []
         for root in self._roots:
             self._list(root)
 
     def note_loaded(self, paths: Iterable[str]) -> None:
         """These files the application has loaded: they are watched, wherever they lie, at every look."""
         for path in paths:
-            if self._patterns.wants_file(os.path.basename(path), self._below(path)):
+            if self._patterns.judge_file(os.path.basename(path), self._below(path))[0]:
                 self._hot.add(path)
+                self._hot_folders.add(os.path.dirname(path))
                 self._files.setdefault(path, _stamp(path))
+
+    def explain(self) -> Iterator[str]:
+        """What is watched and why, line by line; and what is left out that a user may miss."""
+        for root in self._roots:
+            yield f"Below {root}:"
+        for folder in sorted(self._folders):
+            with suppress(OSError), os.scandir(folder) as entries:
+                for each in sorted(entries, key=lambda each: each.name):
+                    wants, reason = self._judge(each)
+                    if reason:
+                        yield f"  {'watched' if wants else 'left out':8}  {self._below(each.path)}  ({reason})"
+        yield "And the files of all modules that the application loads, wherever they lie."
 
     def look(self) -> list[str]:
         """The files that were made, written, renamed or deleted since the last look."""
         changed: set[str] = set()
-        for folder, stamp in list(self._folders.items()):
-            if stamp is None or _stamp(folder) != stamp:
+        for folder in chain(self._hot_folders | self._unsettled, _in_turn(self._folders_in_turn, self._folders)):
+            if folder in self._folders and (folder in self._unsettled or _stamp(folder) != self._folders[folder]):
                 changed |= self._list(folder)
-        changed.update(filter(self._has_changed, list(self._hot)))
-        self._rest = self._rest or list(self._files)
-        end = time.monotonic() + BUDGET
-        while self._rest:
-            share, self._rest = self._rest[-100:], self._rest[:-100]
-            changed.update(path for path in share if path in self._files and self._has_changed(path))
-            if time.monotonic() > end:
-                break
+        changed.update(filter(self._has_changed, chain(list(self._hot), _in_turn(self._files_in_turn, self._files))))
         self._hot |= changed
         return sorted(changed)
 
@@ -100,10 +119,10 @@ class Watcher:
         stamp, now_ns = _stamp(folder), time.time_ns()
         try:
             with os.scandir(folder) as entries:
-                found = {each.path: each.is_dir() for each in entries if self._wants(each)}
+                found = {each.path: each.is_dir() for each in entries if self._judge(each)[0]}
         except OSError:
             return self._forget(folder)
-        self._folders[folder] = stamp if stamp is not None and now_ns - stamp[0] > _FRESH_NS else None
+        self._settle(folder, stamp if stamp is not None and now_ns - stamp[0] > _FRESH_NS else None)
         before, self._entries[folder] = self._entries.get(folder, set()), set(found)
         changed = {path for path, is_folder in found.items() if not is_folder and self._has_changed(path)}
         for path in found.keys() - before:
@@ -112,27 +131,33 @@ class Watcher:
             changed |= self._forget(path)
         return changed
 
+    def _settle(self, folder: str, stamp: Stamp) -> None:
+        self._folders[folder] = stamp
+        (self._unsettled.add if stamp is None else self._unsettled.discard)(folder)
+
     def _forget(self, path: str) -> set[str]:
         """It is gone, and what was below it."""
         self._folders.pop(path, None)
+        self._unsettled.discard(path)
         if path in self._roots:
             # Perhaps for a moment only.
-            self._folders[path] = None
+            self._settle(path, None)
         gone = {path} if self._files.pop(path, None) is not None else set()
         for each in self._entries.pop(path, ()):
             gone |= self._forget(each)
         return gone
 
-    def _wants(self, entry: "os.DirEntry[str]") -> bool:
+    def _judge(self, entry: "os.DirEntry[str]") -> tuple[bool, str]:
         below = self._below(entry.path)
         try:
-            # Links to folders are not followed: they may lead around in circles.
             if not entry.is_dir():
-                return self._patterns.wants_file(entry.name, below)
-            is_environment = os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
-            return self._patterns.wants_folder(entry.name, below) and not entry.is_symlink() and not is_environment
-        except OSError:
-            return False
+                return self._patterns.judge_file(entry.name, below)
+            if os.path.exists(os.path.join(entry.path, "pyvenv.cfg")):
+                return False, "a virtual environment"
+            # They may lead around in circles.
+            return (False, "a link") if entry.is_symlink() else self._patterns.judge_folder(entry.name, below)
+        except OSError as error:
+            return False, str(error)
 
     def _below(self, path: str) -> str:
         """The path within the watched folder, with slashes; for others the whole path."""
@@ -141,6 +166,31 @@ class Watcher:
                 path = path[len(root) + 1 :]
                 break
         return path.replace(os.sep, "/")
+
+
+class Habit:
+    """Notices when something saves a file again and again."""
+
+    def __init__(self) -> None:
+        self._reloads: list[float] = []
+
+    def is_new(self, now: float) -> bool:
+        """Note a reload; True for one that makes it `OFTEN` within `SOON`. Then it begins to count anew."""
+        self._reloads = [*(each for each in self._reloads if now - each < SOON), now]
+        if len(self._reloads) < OFTEN:
+            return False
+        self._reloads.clear()
+        return True
+
+
+def _in_turn(waiting: list[str], everything: Iterable[str]) -> Iterator[str]:
+    """As many as the time of one look allows to be seen; each of `everything` has its turn, sooner or later."""
+    waiting[:] = waiting or everything
+    # Not `monotonic`, which moves in steps of 16 ms on some Windows.
+    end = time.perf_counter() + BUDGET
+    while waiting and time.perf_counter() < end:
+        share, waiting[-50:] = waiting[-50:], []
+        yield from share
 
 
 def forget_bytecode(path: str) -> None:
@@ -163,9 +213,10 @@ def _clean(pattern: str) -> str:
     return pattern.replace(os.sep, "/").removeprefix("./").removeprefix("**/").rstrip("/") or pattern
 
 
-def _fits(patterns: Iterable[str], name: str, path: str) -> bool:
-    for each in patterns:
+def _fitting(patterns: Mapping[str, str], name: str, path: str) -> str:
+    """What is said of the first pattern that fits; nothing when none does."""
+    for each, reason in patterns.items():
         # Two stars stand for no folder, too.
         if fnmatchcase(path if "/" in each else name, each) or fnmatchcase(path, each.replace("/**/", "/")):
-            return True
-    return False
+            return reason
+    return ""

@@ -10,12 +10,14 @@ import secrets
 import socket
 import struct
 import threading
-from socket import AF_UNIX, recv_fds, send_fds  # kept, where Windows lacks them
-from typing import Any
+from typing import Any, cast
 
 _MARK = b"SHARED"
 _SIZE = 372
 """Octets of a WSAPROTOCOL_INFOW."""
+
+# Kept: they are taken away (`strict_windows.py`), and on Windows, where this is imported and not used, there are none.
+AF_UNIX, send_fds, recv_fds = cast(tuple[Any, Any, Any], tuple(getattr(socket, name, None) for name in ("AF_UNIX", "send_fds", "recv_fds")))
 
 NOT_A_SOCKET, INVALID = 10038, 10022
 

@@ -1,0 +1,61 @@
+"""From saved files to a new generation: what `--reload` watches, when a change is over, and what is said of it.
+
+`watch.py` knows which files have changed; here it is asked again and again, in a thread, because a disk may be slow.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+
+from ..settings import Settings
+from .watch import OFTEN, SOON, Habit, Patterns, Watcher, forget_bytecode
+
+_SETTLING = 0.05
+"""Seconds without a change after which what was being saved is saved."""
+
+_log = logging.getLogger("penstock.error")
+
+
+def missing_folder(settings: Settings) -> str | None:
+    """What is wrong with the folders to watch, if anything is."""
+    missing = [folder for folder in settings.reload_dirs if not os.path.isdir(folder)]
+    return f"Cannot watch {os.path.abspath(missing[0])}: there is no such folder (--reload-dir)" if missing else None
+
+
+def watcher_of(settings: Settings) -> Watcher:
+    """The watcher that the settings ask for; it has taken its first look."""
+    env_files = [settings.env_file] if settings.env_file is not None else []
+    patterns = Patterns((*settings.reload_includes, *map(os.path.basename, env_files)), settings.reload_excludes)
+    watcher = Watcher(settings.reload_dirs or [os.getcwd()], patterns)
+    watcher.note_loaded(map(os.path.abspath, env_files))
+    if unused := sorted(patterns.unused):
+        _log.warning("Nothing fits %s: no file or folder that is watched has such a name", ", ".join(unused))
+    return watcher
+
+
+async def watch(watcher: Watcher, delay: float, on_change: Callable[[str], None]) -> None:
+    """Tell `on_change` what has changed, whenever files have and nothing changes any more. Never ends."""
+    loop, habit = asyncio.get_running_loop(), Habit()
+    while True:
+        await asyncio.sleep(delay)
+        changed = more = await loop.run_in_executor(None, watcher.look)
+        while more:
+            await asyncio.sleep(_SETTLING)
+            more = await loop.run_in_executor(None, watcher.look)
+            changed = sorted({*changed, *more})
+        if changed:
+            for path in changed:
+                forget_bytecode(path)
+            name = _short(changed[0])
+            on_change(f"{name} changed" + (f" and {len(changed) - 1} more" if len(changed) > 1 else ""))
+            if habit.is_new(loop.time()):
+                _log.warning("Reloaded %d times within %.0f s because of %s; --reload-exclude leaves it out", OFTEN, SOON, name)
+
+
+def _short(path: str) -> str:
+    """From here, if that is a way: on Windows there is none to another drive."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return path

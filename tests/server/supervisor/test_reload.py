@@ -1,0 +1,96 @@
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.hangs import bounded
+
+from penstock.settings import Settings
+from penstock.supervisor import reload
+
+
+@pytest.fixture(autouse=True)
+def hangs_fail() -> Iterator[None]:
+    with bounded():
+        yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("main.py", "page.html", "venv/pyvenv.cfg", "secret/x.py", "data.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    return tmp_path
+
+
+def changes(settings: Settings, count: int, steps: list[str]) -> list[str]:
+    """What is told while the files in `steps` are written one after the other, each when the last was told."""
+    told: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        news: asyncio.Queue[str] = asyncio.Queue()
+        watching = loop.create_task(reload.watch(reload.watcher_of(settings), 0.01, news.put_nowait))
+        for number in range(count):
+            for name in steps:
+                Path(name).write_text(f"{number} {name}" * (number + 2))
+            told.append(await news.get())
+        watching.cancel()
+
+    asyncio.run(main())
+    return told
+
+
+def test_what_has_changed_is_told_with_its_name(folder: Path) -> None:
+    assert changes(Settings(reload=True), 1, ["main.py"]) == ["main.py changed"]
+
+
+def test_several_files_that_are_saved_at_once_are_one_change(folder: Path) -> None:
+    (told,) = changes(Settings(reload=True), 1, ["main.py", "data.py"])
+    assert told == "data.py changed and 1 more"
+
+
+def test_a_file_that_something_saves_again_and_again_is_named_with_the_way_out(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(changes(Settings(reload=True), 4, ["data.py"])) == 4 and caplog.text == ""
+    changes(Settings(reload=True), 5, ["data.py"])
+    assert "Reloaded 5 times within 10 s because of data.py; --reload-exclude leaves it out" in caplog.text
+
+
+def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
+    assert reload.missing_folder(Settings(reload_dirs=("secret",))) is None
+    told = reload.missing_folder(Settings(reload_dirs=("secret", "missing")))
+    assert told == f"Cannot watch {folder / 'missing'}: there is no such folder (--reload-dir)"
+
+
+def test_patterns_that_fit_nothing_are_told_in_one_line(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reload.watcher_of(Settings(reload=True, reload_includes=("*.html", "*.htm"), reload_excludes=("secret", "tmp")))
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Nothing fits --reload-exclude tmp, --reload-include *.htm: no file or folder that is watched has such a name"
+    )
+
+
+def test_the_explanation_tells_each_file_and_why(folder: Path) -> None:
+    settings = Settings(reload_includes=("*.html",), reload_excludes=("secret",), env_file="main.py")
+    lines = list(reload.watcher_of(settings).explain())
+    assert lines == [
+        f"Below {folder}:",
+        "  watched   data.py  (*.py)",
+        "  watched   main.py  (--reload-include main.py)",
+        "  watched   page.html  (--reload-include *.html)",
+        "  left out  secret  (--reload-exclude secret)",
+        "  left out  venv  (a virtual environment)",
+        "And the files of all modules that the application loads, wherever they lie.",
+    ]
+
+
+def test_a_path_that_cannot_be_told_from_here_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr(os.path, "relpath", refuse)
+    assert reload._short("D:/main.py") == "D:/main.py"
