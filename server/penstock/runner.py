@@ -123,7 +123,7 @@ async def serve(
         on_ready(server)
         await stopping.first.wait()
         _log.info("Shutting down")
-        if not await stopping.or_until_forced(server.drain(has_successor=stopping.has_successor)):
+        if not await _drain(server, stopping):
             _log.warning("Forced to end")
             return FORCED
     except (LifespanFailed, SmokeFailed) as error:
@@ -135,6 +135,15 @@ async def serve(
         for sock in sockets:
             sock.close()
     return ENDED
+
+
+async def _drain(server: Server, stopping: "Stopping") -> bool:
+    """False when it was forced. Every request has had its end: an app that then fails to stop is a line in the log."""
+    try:
+        return await stopping.or_until_forced(server.drain(has_successor=stopping.has_successor))
+    except LifespanFailed as error:
+        _log.error("%s", error)
+        return True
 
 
 def freeze() -> None:

@@ -174,6 +174,31 @@ def test_the_signals_are_given_back(tmp_path: Path) -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_an_app_that_fails_to_stop_is_told_and_the_end_is_one_in_peace(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        os.kill(os.getpid(), signal.SIGTERM)
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "the pool is gone"})
+
+    assert runner.run(app, Settings(port=0)) == runner.ENDED
+    assert "The application failed while stopping.\nthe pool is gone" in caplog.messages
+
+
+def test_an_app_that_waits_while_it_stops_can_be_forced(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        os.kill(os.getpid(), signal.SIGTERM)
+        await receive()
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    assert runner.run(app, Settings(port=0, timeout_shutdown=None)) == runner.FORCED
+    assert "Forced to end" in caplog.messages
+
+
 def test_an_interrupt_while_the_app_starts_says_so(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         signal.raise_signal(signal.SIGINT)

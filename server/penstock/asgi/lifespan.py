@@ -13,6 +13,7 @@ from enum import Enum, auto
 from logging import Logger
 from typing import Any
 
+from .messages import kind_of, take
 from .stack import user_traceback, waiting_at
 
 # After this many seconds of waiting the log says where the application stands.
@@ -144,13 +145,13 @@ class Lifespan:
         return await nothing
 
     async def _send(self, message: dict[str, Any]) -> None:
-        kind = message["type"]
+        kind = kind_of(message)
         phase = _MOVES.get((self._phase, kind))
         if phase is None:
             allowed = " or ".join(each for at, each in _MOVES if at is self._phase) or "nothing"
             raise RuntimeError(f"the application sent {kind!r} on its lifespan, where {allowed} was expected")
-        self._phase = phase
-        self._failure = str(message.get("message", ""))
+        failure = take(message, "message", str, "a str", "")
+        self._phase, self._failure = phase, failure
         if not self._answered.done():
             self._answered.set_result(None)
 

@@ -379,6 +379,26 @@ def test_a_lifespan_that_breaks_while_serving_is_logged_at_once(caplog: pytest.L
     run(live())
 
 
+@pytest.mark.parametrize("message, error, told", [
+    (None, TypeError, "a message must be a dict, not NoneType"),
+    ({}, ValueError, "a message without 'type'"),
+    ({"type": "lifespan.startup.failed", "message": 3}, TypeError, "lifespan.startup.failed: 'message' must be a str, not int"),
+])
+def test_a_wrong_message_raises_to_the_application(message: Any, error: type[Exception], told: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        with pytest.raises(error, match=told):
+            await send(message)
+        await send({"type": "lifespan.startup.complete"})
+
+    async def live() -> None:
+        lifespan = make(app, "on")
+        await lifespan.startup()
+        await lifespan.shutdown()
+
+    run(live())
+
+
 @pytest.mark.parametrize("kind", ["lifespan.shutdown.complete", "http.response.start"])
 def test_a_message_out_of_order_raises_to_the_application(kind: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:

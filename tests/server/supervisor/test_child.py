@@ -206,7 +206,8 @@ def test_a_stop_that_fails_is_told_too(start: Any) -> None:
     child = start()
     child.wait_word("ready")
     child.worker.retire(has_successor=True)
-    assert "no shutdown today" in child.wait_word("failed")["message"]
+    assert child.output.wait_end() == 0
+    assert "The application failed while stopping.\n    no shutdown today" in child.output.stderr
 
 
 def test_under_a_reload_it_tells_the_files_that_are_the_users(start: Any, tmp_path: Path) -> None:
