@@ -231,6 +231,9 @@ class Stopping:
     def install(self) -> None:
         """Take the signals. Until then they do what they do in any Python program, such as interrupt an import."""
         self._former = {number: signal.signal(number, self._on_signal) for number in self._numbers}
+        # Who has it ignored (nohup) wants to outlive the terminal.
+        if self._numbers and hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            self._former[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hangup)
         if self._numbers:
             on_close(lambda: self._loop.call_soon_threadsafe(self.first.set))
 
@@ -256,6 +259,10 @@ class Stopping:
     async def or_until_forced(self, work: Any) -> bool:
         """Do `work`, unless a second signal comes first; False when it did."""
         return await _first_of(work, self._second)
+
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        """The terminal is gone. Kernel and shell may both say so: that is no wish to end at once."""
+        self._loop.call_soon_threadsafe(self.first.set)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Runs in the midst of anything. An app that blocks the loop would never see the second event, so it raises too."""

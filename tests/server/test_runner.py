@@ -279,3 +279,28 @@ def test_a_task_that_does_not_heed_its_end_is_named_and_holds_nothing_up(tmp_pat
     ask((server.host, server.port), request("/deaf"))
     assert server.stop() == 0
     assert "A task does not end although cancelled: the-deaf. It waits here:" in server.stderr and "in deaf" in server.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there it is the console that is closed")
+def test_a_terminal_that_goes_away_drains_however_often_it_is_said(tmp_path: Path) -> None:
+    server = start(tmp_path, "--timeout-graceful-shutdown", "1")
+    waiting = call(server, "/stay")
+    server.wait_line("staying")
+    for _ in range(3):
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_line("Shutting down")
+    assert server.wait_end() == 0
+    assert "Cancelling GET /stay after 1." in server.stderr and "Forced" not in server.stderr
+    waiting.join(PATIENCE)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there it is the console that is closed")
+def test_who_is_to_outlive_the_terminal_does(tmp_path: Path) -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        server = start(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    server.process.send_signal(signal.SIGHUP)
+    assert ask((server.host, server.port), request()).status == 200
+    assert server.stop() == 0

@@ -221,7 +221,9 @@ class Supervisor:
         self._generation = after_failure(generation, worker.member, now, by_others=worker.is_ended_by_others)
 
     def _on_hangup(self) -> None:
-        """SIGHUP: a rolling restart; but when it was the terminal that went away, the end."""
+        """SIGHUP: a rolling restart; but when it was the terminal that went away, the end. The shell may say it again."""
+        if self._wanted.exit_code is not None:
+            return
         if self._has_terminal and not os.isatty(0):
             self.stop()
         else:

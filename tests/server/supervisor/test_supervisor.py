@@ -585,9 +585,11 @@ def test_a_terminal_that_goes_away_ends_it(play: Play, monkeypatch: pytest.Monke
         bench.supervisor._on_hangup()
         assert len(FakeWorker.made) == 2
         monkeypatch.setattr(os, "isatty", lambda number: False)
-        bench.supervisor._on_hangup()
-        await bench.turns()
-        assert workers[0].heard == ["stop"]
+        # Kernel and shell say so, both.
+        for _ in range(2):
+            bench.supervisor._on_hangup()
+            await bench.turns()
+        assert workers[0].heard == ["stop"] and bench.running is not None and not bench.running.done()
 
     play(scene)
 
