@@ -31,41 +31,83 @@ _FETCH, _SYNC, _DONE, _GONE = object(), object(), object(), object()
 
 
 class Pool:
-    """At most `most` threads. They are daemons: a process that ends does not wait for those that have nothing to do."""
+    """At most `most` threads. They are daemons: a process that ends does not wait for those that have nothing to do.
+
+    Python runs one thread at a time, and to wake one costs as much as a small request. So one is woken at a time, and
+    wakes the next only if it finds more to do: where no request waits for anything, one thread does them all; where they
+    do, the next thread is ready as soon as this one waits.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
-        self._wanted = 0  # jobs that run or wait
+        self._sleeping: list[threading.Lock] = []
         self._started = 0
+        self._leaving = 0
+        self._is_waking = False
+        self._is_announced = False
 
     def submit(self, job: Callable[[], None]) -> bool:
-        """Have `job()`, which raises nothing, run in a thread; False when it must wait until another is done."""
+        """Have `job()`, which raises nothing, run in a thread; True when the caller must see to it that `wake` is called."""
+        self._jobs.append(job)
+        is_first, self._is_announced = not self._is_announced, True
+        return is_first
+
+    def wake(self) -> None:
+        """Let a thread look for what was submitted. Once for many jobs is enough."""
+        self._is_announced = False
         with self._lock:
-            self._wanted += 1
-            has_room = self._wanted <= self._most
-            needs_thread = self._started < min(self._wanted, self._most)
-            self._started += needs_thread
-        self._jobs.put(job)
-        if needs_thread:
-            threading.Thread(target=self.work, name=f"{THREAD_NAME}-{self._started}", daemon=True).start()
-        return has_room
+            self._wake_one()
 
     def stop(self) -> None:
         """Let the threads end, each when it has nothing more to do."""
         with self._lock:
-            started, self._started = self._started, 0
-        for _ in range(started):
-            self._jobs.put(None)
+            self._leaving = self._started
+            while self._sleeping:
+                self._sleeping.pop().release()
 
     def work(self) -> None:
         """What a thread does. The runner knows by it one that only waits."""
-        while (job := self._jobs.get()) is not None:
-            job()
-            del job
+        gate = threading.Lock()
+        gate.acquire()
+        is_woken = True
+        while True:
             with self._lock:
-                self._wanted -= 1
+                self._is_waking &= not is_woken
+                job = self._jobs.popleft() if self._jobs else None
+                if job is not None:
+                    self._wake_one()
+                elif self._leaving:
+                    self._leaving -= 1
+                    self._started -= 1
+                    return
+                else:
+                    self._sleeping.append(gate)
+            is_woken = job is None
+            if job is not None:
+                job()
+            else:
+                gate.acquire()
+
+    def _wake_one(self) -> None:
+        """With the lock held: have another thread look, if there is something to find and none is on its way."""
+        if not self._jobs or self._is_waking:
+            return
+        if self._sleeping:
+            self._is_waking = True
+            self._sleeping.pop().release()
+        elif self._started < self._most:
+            thread = threading.Thread(target=self.work, name=f"{THREAD_NAME}-{self._started + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # The system has no more of them; those that are there do it.
+                if not self._started:
+                    raise
+            else:
+                self._is_waking = True
+                self._started += 1
 
 
 class Bridge:
@@ -143,7 +185,8 @@ class Bridge:
                 elif order is _SYNC:
                     self._answers.put(None)
                 else:
-                    raise order
+                    error, order = order, _DONE
+                    raise error
         except ClientDisconnected:
             # The thread learns it at its next step; as long as it is busy the request counts as running.
             self.abandon()

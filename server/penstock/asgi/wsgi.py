@@ -36,9 +36,11 @@ class Wsgi:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            bridge = Bridge(asyncio.get_running_loop())
-            context = copy_context()
-            self._pool.submit(lambda: context.run(self._run, scope, bridge))
+            loop = asyncio.get_running_loop()
+            bridge, context = Bridge(loop), copy_context()
+            if self._pool.submit(lambda: context.run(self._run, scope, bridge)):
+                # After all that is read in this turn: a thread that is woken for each request would wait for this one.
+                loop.call_soon(self._pool.wake)
             await bridge.serve(receive, send)
         elif scope["type"] == "lifespan":
             await receive()
@@ -52,18 +54,18 @@ class Wsgi:
 
     def _run(self, scope: Scope, bridge: Bridge) -> None:
         """The request, in its thread."""
-        error: BaseException | None = None
-        # One whose turn came too late is not begun.
-        if not bridge.is_gone:
-            try:
+        try:
+            # One whose turn came too late is not begun.
+            if not bridge.is_gone:
                 environ = environ_of(scope, bridge.fetch, self._has_siblings)
                 try:
                     _Response(bridge, scope).give(self._app, environ)
                 finally:
                     environ["wsgi.errors"].flush()
-            except BaseException as caught:
-                error = caught
-        bridge.finish(error)
+        except BaseException as error:
+            bridge.finish(error)
+        else:
+            bridge.finish(None)
 
 
 class _Response:

@@ -42,46 +42,112 @@ class Jobs:
             assert self.running.acquire(timeout=PATIENCE)
 
 
+def submit(pool: Pool, job: Callable[[], None]) -> None:
+    if pool.submit(job):
+        pool.wake()
+
+
+def wait_sleeping(pool: Pool, count: int) -> None:
+    """A job is done a moment before its thread is free."""
+    end = time.monotonic() + PATIENCE
+    while len(pool._sleeping) < count:
+        assert time.monotonic() < end
+        time.sleep(0)
+
+
 def test_no_more_jobs_run_at_once_than_there_are_threads_and_the_others_follow(pool: Pool) -> None:
     jobs = Jobs()
-    assert [pool.submit(jobs) for _ in range(3)] == [True, True, False]
+    for _ in range(3):
+        submit(pool, jobs)
     jobs.wait_running(2)
-    assert not jobs.running.acquire(blocking=False)
+    assert not jobs.running.acquire(timeout=0.05)
     jobs.may_end.release()
     jobs.wait_running(1)
     jobs.may_end.release(2)
     assert len(jobs.threads) == 2
 
 
-def test_a_thread_is_started_only_when_all_others_are_busy(pool: Pool) -> None:
+def test_one_call_to_wake_is_enough_for_many_jobs(pool: Pool) -> None:
+    jobs = Jobs()
+    assert [pool.submit(jobs) for _ in range(3)] == [True, False, False]
+    pool.wake()
+    jobs.wait_running(2)
+    jobs.may_end.release(3)
+    jobs.wait_running(1)
+    assert pool.submit(jobs)
+
+
+def test_a_thread_that_sleeps_is_woken_before_another_is_started(pool: Pool) -> None:
     jobs = Jobs()
     for _ in range(5):
         jobs.may_end.release()
-        pool.submit(jobs)
+        submit(pool, jobs)
         jobs.wait_running(1)
-        # Its job is done a moment before the thread is free.
-        while pool._wanted:
+        wait_sleeping(pool, 1)
+    assert len(jobs.threads) == 1
+
+
+def test_a_job_that_waits_for_the_next_one_gets_it(pool: Pool) -> None:
+    """However the threads are woken, one that blocks never keeps the others asleep."""
+    for _ in range(200):
+        met = threading.Barrier(2)
+        for _ in range(2):
+            submit(pool, lambda barrier=met: barrier.wait(PATIENCE) and None)  # type: ignore[misc]
+        wait_sleeping(pool, 2)
+
+
+def test_jobs_from_a_busy_loop_are_all_done(pool: Pool) -> None:
+    done: list[int] = []
+    for number in range(5000):
+        submit(pool, lambda number=number: done.append(number))  # type: ignore[misc]
+        if number % 7 == 0:
             time.sleep(0)
+    wait_sleeping(pool, 1)
+    end = time.monotonic() + PATIENCE
+    while len(done) < 5000 and time.monotonic() < end:
+        time.sleep(0)
+    assert sorted(done) == list(range(5000))
+
+
+def test_where_no_further_thread_is_to_be_had_those_that_are_there_do_it(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_start, start = iter([False, True]), threading.Thread.start
+
+    def start_perhaps(thread: threading.Thread) -> None:
+        if not next(may_start, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_perhaps)
+    jobs = Jobs()
+    with pytest.raises(RuntimeError):
+        submit(pool, jobs)
+    submit(pool, jobs)
+    jobs.wait_running(1)
+    submit(pool, jobs)
+    jobs.may_end.release(3)
+    jobs.wait_running(2)
     assert len(jobs.threads) == 1
 
 
 def test_threads_end_when_the_pool_is_stopped_and_a_busy_one_after_its_job(pool: Pool) -> None:
     jobs = Jobs()
-    pool.submit(jobs)
-    jobs.wait_running(1)
-    pool.stop()
-    thread = next(iter(jobs.threads))
-    assert thread.is_alive() and thread.daemon
+    for _ in range(2):
+        submit(pool, jobs)
+    jobs.wait_running(2)
     jobs.may_end.release()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
+    wait_sleeping(pool, 1)
+    pool.stop()
+    jobs.may_end.release()
+    for thread in jobs.threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive() and thread.daemon
 
 
 def test_a_pool_that_was_stopped_takes_jobs_again(pool: Pool) -> None:
     jobs = Jobs()
-    jobs.may_end.release(2)
-    for _ in range(2):
-        pool.submit(jobs)
+    jobs.may_end.release(4)
+    for _ in range(4):
+        submit(pool, jobs)
         jobs.wait_running(1)
         pool.stop()
 
