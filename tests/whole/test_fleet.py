@@ -56,6 +56,10 @@ async def app(scope, receive, send):
     elif path == "/block":
         print("blocking", flush=True)
         time.sleep(float(scope["query_string"]))
+    elif path == "/block-softly":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here", "more_body": True})
+        await asyncio.sleep(60)
     elif path == "/long":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"%d\\n" % os.getpid(), "more_body": True})
@@ -162,6 +166,32 @@ def test_one_killed_at_any_step_of_a_restart_leaves_the_fleet_as_it_should_be(
             os.kill(new, signal.SIGKILL)
         eventually(lambda: not former & set(children(server.pid)))
         assert {each["generation"] for each in wait_all_serve(tmp_path, 2)} == {2}
+
+
+def test_of_two_quick_saves_the_last_one_wins_and_nobody_is_left_behind(fleet: Fleet, tmp_path: Path) -> None:
+    with fleet("--reload") as server, Pressure(server, 4) as load:
+        slowly = "import time; time.sleep(0.5)"
+        write(tmp_path, '"one"', '"two"', slowly)
+        server.wait_line("changed: starting anew")
+        write(tmp_path, '"one"', '"three"', slowly)
+        load.wait_until_answered(b"three")
+        (last,) = wait_all_serve(tmp_path, 1)
+        assert children(server.pid) == [last["pid"]] and load.bodies in ([b"one", b"three"], [b"one", b"two", b"three"])
+    assert load.failures == []
+
+
+def test_a_save_while_the_old_code_still_drains_is_served_at_once(fleet: Fleet, tmp_path: Path) -> None:
+    with fleet("--reload", "--timeout-reload", "5") as server, Pressure(server, 4) as load:
+        with Client((server.host, server.port)) as client:
+            # It reads nothing of what it is told, so its worker stays for the whole grace period.
+            client.send(request("/block-softly"))
+            client.head()
+            for version in (b"two", b"three"):
+                write(tmp_path, '"one"', f'"{version.decode()}"')
+                load.wait_until_answered(version)
+            assert {each["generation"] for each in workers(tmp_path)} >= {1, 3}
+        wait_all_serve(tmp_path, 1)
+    assert load.failures == []
 
 
 @pytest.mark.parametrize("moment", ["start", "restart", "reload"])
