@@ -20,7 +20,7 @@ ROOTS = {"penstock_reactor": TOP / "reactor", "penstock": TOP / "server"}
 # A room and the rooms it may import, beside itself. Names are as inside `penstock`; the other root keeps its own.
 # The longest name that fits counts: `supervisor.child` is ruled by its own line, `supervisor.fleet` by its room's.
 EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log",
-              "logging", "config", "tls", "listener", "ready", "console", "server", "runner", "embedding", "compat", "testing",
+              "logging", "config", "tls", "listener", "ready", "console", "server", "runner", "embedding", "compat", "testing", "middleware",
               "supervisor", "check", "cli"}
 ARROWS = {
     "penstock_reactor": set[str](),
@@ -30,7 +30,9 @@ ARROWS = {
     "env_file": set[str](),
     "codec": set[str](),
     "connection": {"codec", "settings"},
-    "asgi": {"connection", "codec.events", "settings"},
+    # What a proxy forwards is held to the same grammar as what a client sends.
+    "asgi": {"connection", "codec.events", "codec.grammar", "settings"},
+    "middleware": {"asgi", "connection"},
     "log": {"settings"},
     # Faces of the log under the names that configurations of uvicorn's users have.
     "logging": {"log"},

@@ -76,9 +76,10 @@ def serve(found: "Found") -> int:
     app, settings = found.app, found.settings
     try:
         log.configure(settings)
-    except log.LogConfigError as error:
+        notes = _beliefs(settings)
+    except ValueError as error:
         return complain(error)
-    log.tell(found.notes)
+    log.tell([*found.notes, *notes])
     count = settings.workers or 1
     needs_supervisor = settings.reload or settings.reload_dry_run or settings.worker_lifetime or settings.limit_worker_memory or settings.control
     if count == 1 and not needs_supervisor:
@@ -89,6 +90,17 @@ def serve(found: "Found") -> int:
     from .supervisor.supervisor import supervise
 
     return runner.run_to_end(lambda: supervise(app, settings, count))
+
+
+def _beliefs(settings: "Settings") -> list[tuple[str, str]]:
+    """Whom the settings trust to speak for others, for the log; ValueError for a list that is none."""
+    from .connection.trust import Trust
+
+    try:
+        said = Trust(settings.forwarded_allow_ips).warning("forwarded headers") if settings.proxy_headers else ""
+    except ValueError as error:
+        raise ValueError(f"--forwarded-allow-ips: {error}") from None
+    return [("info", said)] if said else []
 
 
 def _version() -> str:

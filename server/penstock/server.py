@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 
+from .asgi.forwarded import forward_of
 from .asgi.http import Application, server_of
 from .asgi.lifespan import Lifespan, LifespanFailed
 from .asgi.smoke import smoke
@@ -84,12 +85,13 @@ class Server:
             with suppress(LifespanFailed):
                 await self._lifespan.shutdown()
             raise
+        forward = forward_of(settings)
         self.service = Service(
             settings,
             loop,
-            server_of(self._app, settings.root_path, self._lifespan.state),
+            server_of(self._app, settings.root_path, self._lifespan.state, forward),
             on_answered=self._counting_hook(access_logger(settings, loop.time)),
-            serve_websocket=None if settings.ws == "none" else websocket_server_of(self._app, settings.root_path, self._lifespan.state),
+            serve_websocket=None if settings.ws == "none" else websocket_server_of(self._app, settings.root_path, self._lifespan.state, forward),
             tls=self._tls,
         )
         self.service.keeps_fields = wants_response_fields(settings.access_log_format)

@@ -18,6 +18,7 @@ INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 
 
 _ADDRESS, _APP, _LOGS, _ANSWERS = "Address", "Application", "Logs", "Answers"
+_PROXIES = "Behind a proxy"
 _PROCESSES = "Processes and reload"
 _TLS = "TLS (https)"
 _WEBSOCKETS = "WebSockets"
@@ -175,6 +176,18 @@ class Settings:
     use_colors: bool | None = field(default=None, metadata=doc(
         "Colour the logs; none is on a terminal, unless $NO_COLOR is set.",
         group=_LOGS))
+
+    proxy_headers: bool = field(default=True, metadata=doc(
+        "Believe X-Forwarded-For and X-Forwarded-Proto of the proxies that are trusted.", group=_PROXIES))
+    forwarded_allow_ips: str = field(default="127.0.0.1,::1", metadata=doc(
+        "Which proxies these are, with commas: addresses, networks, unix for Unix sockets, or * for everybody.",
+        group=_PROXIES, metavar="LIST"))
+    forwarded_headers: str = field(default="", metadata=doc(
+        "What else to believe of them, with commas: host, port and prefix of X-Forwarded-, and rfc7239 for Forwarded.",
+        group=_PROXIES, metavar="LIST", shape=(
+            "((host|port|prefix|rfc7239)(,(?=.)|$))*", "some of host, port, prefix and rfc7239, with commas between them")))
+    drop_untrusted_forwarded: bool = field(default=False, metadata=doc(
+        "Leave such fields out of requests that come from anybody else.", group=_PROXIES))
 
     server_header: bool = field(default=True, metadata=doc(
         "Send a Server header.", group=_ANSWERS))

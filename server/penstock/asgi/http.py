@@ -13,6 +13,7 @@ from typing import Any
 
 from ..connection.exchange import ClientDisconnected, Exchange, ResponseError
 from . import extensions
+from .forwarded import Forward
 from .messages import Message, explained, kind_of, octets_of, take, wrong
 from .scope import Scope, http_scope
 from .stack import is_ours
@@ -34,13 +35,15 @@ _KNOWN = {"http.response.start", "http.response.body", "http.response.early_hint
 PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
-def server_of(app: Application, root_path: str, state: dict[str, Any] | None) -> Callable[[Exchange], Coroutine[None, None, None]]:
+def server_of(
+    app: Application, root_path: str, state: dict[str, Any] | None, forward: Forward | None = None
+) -> Callable[[Exchange], Coroutine[None, None, None]]:
     """Bind the app: what comes back makes the coroutine that answers one exchange."""
 
     async def serve(exchange: Exchange) -> None:
         call = _Call(exchange)
         try:
-            await app(http_scope(exchange, root_path, state), call.receive, call.send)
+            await app(http_scope(exchange, root_path, state, forward), call.receive, call.send)
             if not exchange.is_answered:
                 call.close_unfinished()
         # SystemExit and KeyboardInterrupt of an app end that request, never the server.

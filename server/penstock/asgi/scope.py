@@ -10,16 +10,19 @@ from urllib.parse import unquote_to_bytes
 from ..connection.exchange import Exchange
 from ..connection.session import Session
 from .extensions import OFFERED
+from .forwarded import Forward
+from .forwarded import Scope as Scope
 from .tls import add_tls
 
 # As a number: `b"%" in octets` first tries whether b"%" is one, and raises and catches an error inside, in each request.
 _PERCENT = ord("%")
 
-Scope = dict[str, Any]
 
+def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None, forward: Forward | None = None) -> Scope:
+    """A fresh scope; `state` is the lifespan's, of which each request gets a copy of its own, or None.
 
-def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None) -> Scope:
-    """A fresh scope; `state` is the lifespan's, of which each request gets a copy of its own, or None."""
+    `forward` knows what proxies say.
+    """
     head = exchange.head
     connection = exchange.connection
     raw_path = head.path
@@ -43,12 +46,14 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None)
         add_tls(scope["extensions"], connection)
     if state is not None:
         scope["state"] = state.copy()
+    if forward is not None:
+        forward(scope, exchange)
     return scope
 
 
-def websocket_scope(session: Session, root_path: str, state: dict[str, Any] | None) -> Scope:
+def websocket_scope(session: Session, root_path: str, state: dict[str, Any] | None, forward: Forward | None = None) -> Scope:
     """The scope of a WebSocket: that of its request, and what the client offers ("WebSocket Connection Scope")."""
-    scope = http_scope(session, root_path, state)
+    scope = http_scope(session, root_path, state, forward)
     del scope["method"]
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"

@@ -13,6 +13,7 @@ from typing import Any
 from ..codec.events import Close
 from ..connection.exchange import ResponseError
 from ..connection.session import Session
+from .forwarded import Forward
 from .http import COST_OF_SEND, MOST_IN_TURN, Application, answer_instead, is_farewell, traceback_of_app
 from .messages import Message, explained, kind_of, octets_of, take, wrong
 from .scope import websocket_scope
@@ -24,14 +25,14 @@ _KNOWN = ("websocket.accept", "websocket.send", "websocket.close", _DENIAL + "st
 
 
 def websocket_server_of(
-    app: Application, root_path: str, state: dict[str, Any] | None
+    app: Application, root_path: str, state: dict[str, Any] | None, forward: Forward | None = None
 ) -> Callable[[Session], Coroutine[None, None, None]]:
     """Bind the app: what comes back makes the coroutine that answers one WebSocket."""
 
     async def serve(session: Session) -> None:
         call = _Call(session)
         try:
-            await app(websocket_scope(session, root_path, state), call.receive, call.send)
+            await app(websocket_scope(session, root_path, state, forward), call.receive, call.send)
             call.finish()
         # SystemExit and KeyboardInterrupt of an app end that WebSocket, never the server.
         except BaseException as error:

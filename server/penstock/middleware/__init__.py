@@ -1,0 +1,1 @@
+"""Applications around applications, under the names that uvicorn's users import."""
