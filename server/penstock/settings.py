@@ -184,7 +184,7 @@ class Settings:
         group=_PROXIES, metavar="LIST"))
     forwarded_headers: str = field(default="", metadata=doc(
         "What else to believe of them, with commas: host, port and prefix of X-Forwarded-, and rfc7239 for Forwarded.",
-        group=_PROXIES, metavar="LIST", shape=(
+        group=_PROXIES, metavar="FIELDS", shape=(
             "((host|port|prefix|rfc7239)(,(?=.)|$))*", "some of host, port, prefix and rfc7239, with commas between them")))
     drop_untrusted_forwarded: bool = field(default=False, metadata=doc(
         "Leave such fields out of requests that come from anybody else.", group=_PROXIES))

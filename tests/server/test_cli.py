@@ -68,7 +68,7 @@ def test_every_setting_can_be_given(served: list[Any]) -> None:
             words, value = ["--no-" + option.flag[2:] if option.default else option.flag], not option.default
         else:
             text = {str: "/x", int: "2", float: "1.5", tuple: "/x"}[option.kind]
-            text = option.doc.choices[-1] if option.doc.choices else {"OCTAL": "777", "NAME:VALUE": "a:b"}.get(option.doc.metavar, text)
+            text = option.doc.choices[-1] if option.doc.choices else {"OCTAL": "777", "NAME:VALUE": "a:b", "FIELDS": "host,port"}.get(option.doc.metavar, text)
             words, value = [option.flag, text], (text,) if option.kind is tuple else option.kind(text)
         assert cli.main(["main:app", *words]) == 7
         assert getattr(served[-1][1], option.name) == value

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Any, Protocol
+from typing import Any
 
 from ..settings import Settings
 from .atoms import compile_format
@@ -25,30 +25,8 @@ MESSAGE = '%s - "%s %s HTTP/%s" %d'
 MOST_ID = 128
 """Characters of a request's id that are kept."""
 
-
-class Exchange(Protocol):
-    """What is read of an exchange; see `connection/exchange.py`."""
-
-    @property
-    def head(self) -> Any: ...
-    @property
-    def connection(self) -> Any: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def sent(self) -> int: ...
-    @property
-    def received(self) -> int: ...
-    @property
-    def started_at(self) -> float: ...
-    @property
-    def first_byte_at(self) -> float: ...
-    @property
-    def ending(self) -> str: ...
-    @property
-    def forwarded_client(self) -> tuple[str, int] | None: ...
-
-
+# An exchange of `connection/exchange.py`; the log imports nothing of that room.
+Exchange = Any
 LogAccess = Callable[[Exchange], None]
 _Line = Callable[[Exchange], str]
 
