@@ -68,6 +68,10 @@ test-windows: dev ## supervisor, reload, signals and event loop on CPython for W
 bench: bench-venv ## penstock beside other servers: CPU per request, requests per second, memory
 	@$(WITH_TESTS) $(BENCH_VENV)/bin/python -m bench $(ARGS)
 
+.PHONY: bench-reload
+bench-reload: bench-venv ## reload, shutdown, restart and slow clients beside other servers; takes a quarter of an hour
+	@$(WITH_TESTS) $(BENCH_VENV)/bin/python -m bench.lives $(ARGS)
+
 .PHONY: bench-loop
 bench-loop: bench-venv ## the event loop beside asyncio's own and uvloop
 	@$(WITH_TESTS) $(BENCH_VENV)/bin/python tests/bench/loop.py $(ARGS)

@@ -80,6 +80,13 @@ def environment() -> dict[str, str]:
     return {"SIGNALS_OF_TESTS": signals_folder()} if sys.platform == "win32" else {}
 
 
+def bare_environment() -> dict[str, str]:
+    """For a child that is to find nothing of the checkout."""
+    path = {"PYTHONPATH": str(SIGNALLED)} if sys.platform == "win32" else {}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**kept, **environment(), **path}
+
+
 def _children_of(pid: int, table: dict[int, tuple[int, str]]) -> list[int]:
     return [child for child, (parent, _) in table.items() if parent == pid and child != pid]
 

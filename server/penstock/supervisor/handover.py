@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 _MODULE = "penstock.supervisor.child"
+_OF_ARCHIVE = "import sys; sys.path.insert(0, {!r}); from {} import main; sys.exit(main())"
 
 EARLY = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
 """Signals of the terminal, which the child holds back until it has handlers: they would end its start with a traceback."""
@@ -110,8 +111,11 @@ def _start(ear: int, voice: int, inherited: Sequence[int]) -> "subprocess.Popen[
     # -X, -W and -O hold for the workers, too.
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
     # The current folder is not to shadow the standard library, unless penstock itself is found through it.
-    safe = [] if os.getcwd() == os.path.abspath(os.path.join(__file__, "../../..")) else ["-P"]
-    command = [sys.executable, *flags, *safe, "-m", _MODULE]
+    home = os.path.abspath(os.path.join(__file__, "../../.."))
+    safe = [] if os.getcwd() == home else ["-P"]
+    # Out of an archive (.pyz), which no child would find by itself.
+    way = ["-c", _OF_ARCHIVE.format(home, _MODULE)] if os.path.isfile(home) else ["-m", _MODULE]
+    command = [sys.executable, *flags, *safe, *way]
     if sys.platform == "win32":
         import msvcrt
 

@@ -124,7 +124,7 @@ def test_in_one_turn_only_so_much_is_heard(ends: Ends, monkeypatch: pytest.Monke
 def test_what_is_only_mentioned_waits_for_nobody_and_leaves_no_half_words(ends: Ends) -> None:
     control, other = ends
     for _ in range(20_000):
-        control.mention("beat", filling="x" * 100)
+        control.mention("beat", filling="x" * 1000)
     other.setblocking(False)
     far, heard = Control(other), 0
     while messages := far.hear():
