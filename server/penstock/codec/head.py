@@ -4,9 +4,9 @@ Nothing is repaired; whatever is doubtful is refused (RFC 9112 11: what two pars
 are smuggled). A head that is refused is judged as if it had come octet by octet, so that of several faults the first
 one counts, however the octets were cut into pieces; and a head that can no longer become a good one is not waited for.
 
-A client mostly sends the same fields again: a reader knows its connection's last head, and reads no more of the next one
-than differs from it in front. Else `usual.py` takes it apart at once, and what it does not take, `fields.py` line by line.
-Twelve fields cost 4 µs that way, 1 to 2 µs when they repeat, and 12 µs line by line.
+A client mostly sends the same fields again: a reader knows a head of its connection and what others had in common with it
+(`pattern.py`), and reads what differs. Else `usual.py` takes it apart at once, and what it does not take, `fields.py` line
+by line. Twelve fields cost 0.5 µs when nothing differs, 1 to 2 µs when a few do, else 4 µs, and 12 µs line by line.
 """
 
 from typing import NoReturn
@@ -15,14 +15,16 @@ from .buffer import Buffer
 from .errors import ProtocolError
 from .events import Field, RequestHead
 from .fields import bad_octet, judge, parse_fields
-from .grammar import BAD_OCTET, FIELD_OCTETS, ORIGIN_LINE
+from .grammar import BAD_OCTET, FIELD_OCTETS
+from .pattern import Pattern, in_common
 from .states import HeadPart
-from .target import METHODS, parse_request_line
+from .target import parse_request_line
 from .usual import read_usual
 
 _NOTHING, _EMPTY_LINE, _REQUEST_LINE = HeadPart
 
 _MAX_KEPT = 4096
+_SELDOM = 16
 
 # What RequestHead(…) comes to, without a trip through Python: 3 % of a request.
 _new_tuple = tuple.__new__
@@ -36,8 +38,8 @@ class HeadReader:
     """
 
     __slots__ = (
-        "_max_octets", "_max_fields", "_is_lenient", "_is_secure", "_drops_underscores", "_part", "_inspected", "_octets", "_tail",
-        "_head",
+        "_max_octets", "_max_fields", "_is_lenient", "_is_secure", "_drops_underscores", "_part", "_inspected", "_octets", "_head",
+        "_pattern", "_misses",
     )  # fmt: skip
 
     def __init__(
@@ -51,10 +53,11 @@ class HeadReader:
         # How much of a head that is not whole was looked at, and what it was.
         self._part = _NOTHING
         self._inspected = 0
-        # The last usual head: its octets, those behind its first line, and what was read.
+        # A usual head of this connection, what others have in common with it, and how many had not.
         self._octets = b""
-        self._tail = b""
         self._head: RequestHead | None = None
+        self._pattern: Pattern | None = None
+        self._misses = 0
 
     def read(self, buffer: Buffer) -> RequestHead | None:
         """Read a head: the request line, the fields, the empty line behind them; None until all of it has come.
@@ -125,23 +128,28 @@ class HeadReader:
 
     def _read_known(self, octets: bytes) -> RequestHead | None:
         """Read a head, with its end, that is like the last one or at least a usual one; None when it is neither."""
-        last = self._head
-        if last is not None:
-            if octets == self._octets:
-                return last
-            if octets.endswith(self._tail):
-                # The same fields say the same.
-                line = ORIGIN_LINE.fullmatch(octets, 0, len(octets) - len(self._tail))
-                if line is not None and line[1] in METHODS:
-                    return _new_tuple(RequestHead, (METHODS[line[1]], line[2], line[3], "1.1", *last[4:]))
+        if octets == self._octets:
+            return self._head
+        if self._pattern is not None:
+            head = self._pattern.read(octets)
+            if head is not None:
+                return head
         head = read_usual(octets, self._max_fields)
-        if head is None:
-            return None
-        if self._drops_underscores:
-            head = _without_underscores(head)
-        if head.version == "1.1" and len(octets) <= _MAX_KEPT:
-            self._octets, self._head, self._tail = octets, head, octets[octets.index(b"\r\n") :]
+        if head is not None and self._drops_underscores:
+            return _without_underscores(head)
+        if head is not None and head.keeps_alive and head.version == "1.1" and len(octets) <= _MAX_KEPT:
+            self._misses += 1
+            # Heads that have nothing in common need not be compared all the time.
+            if self._misses <= 2 or not self._misses % _SELDOM:
+                self._learn(octets, head)
         return head
+
+    def _learn(self, octets: bytes, head: RequestHead) -> None:
+        """Remember a head, and what it has in common with the one before."""
+        if self._head is not None:
+            places = self._pattern.places if self._pattern is not None else frozenset[int]()
+            self._pattern = in_common(octets, head, self._head.fields, places)
+        self._octets, self._head = octets, head
 
     def _read_in_full(self, block: bytes) -> RequestHead:
         """Read a head, whatever its form."""
