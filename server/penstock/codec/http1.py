@@ -188,6 +188,10 @@ class Http1Codec:
         """
         if self._response is _HELD and is_last and self._is_ordinary and not self.wants_close and self._status not in _WITHOUT_CONTENT:
             return self._encode_whole(octets)
+        if not is_last and octets and self._framing is _CHUNKS and self._response is _STARTED:
+            # Another piece of a stream: nothing is left to decide.
+            line = b"%x\r\n" % len(octets)
+            return [line + octets + b"\r\n"] if len(octets) <= _JOIN_BELOW else [line, octets, b"\r\n"]
         start, end = self.encode_frame(len(octets), is_last)
         if self._framing is _NO_BODY:
             octets = b""
