@@ -263,3 +263,42 @@ def test_a_header_of_ones_own_is_on_every_answer() -> None:
     with serving(App(), headers=[("X-Frame-Options", "DENY"), ("Server", "mine")]) as server:
         answered = ask(server.url, request())
     assert answered.get("x-frame-options") == "DENY" and answered.get("server") == "mine"
+
+
+# -- other applications, and what the command line shows
+
+
+def test_a_double_callable_is_served_like_any_other() -> None:
+    def double(scope: Message) -> Callable[..., Any]:
+        async def instance(receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": scope["asgi"]["version"].encode()})
+
+        if scope["type"] != "http":
+            raise ValueError("only http")
+        return instance
+
+    with serve_in_thread(double, port=0, access_log=False) as server:
+        assert ask(server.url, request()).body == b"2.0"
+
+
+def test_the_log_shows_every_message_when_it_is_asked_to(serve: Callable[..., Any]) -> None:
+    with serve("--log-level", "trace") as server:
+        assert ask(server.url, request("/unread?1000")).status == 200
+        server.wait_line(r"TRACE: .* receives \{'type': 'lifespan.startup'\}")
+        server.wait_line(r"TRACE: .* begins \{'type': 'http'")
+        server.wait_line(r"TRACE: .* sends \{'type': 'http.response.body', 'body': b'y{64}'… \(1000 in all\)")
+    with serve("--log-level", "debug") as server:
+        assert ask(server.url, request()).status == 200
+        assert server.stop() == 0 and " sends {" not in server.stderr
+
+
+@pytest.mark.parametrize("how, is_told", [("raise", True), ("silent", False)])
+def test_who_sends_to_nobody_is_told_unless_silence_is_wanted(serve: Callable[..., Any], how: str, is_told: bool) -> None:
+    with serve("--disconnect", how) as server:
+        client = Client(server.url)
+        client.send(request("/events"))
+        client.head()
+        client.reset()
+        server.wait_line("told to leave")
+        assert server.stop() == 0 and ("send raised ClientDisconnected on /events" in server.stdout) is is_told
