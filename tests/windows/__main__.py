@@ -16,8 +16,9 @@ WHOLE = ("tests/whole/test_windows.py", "tests/whole/test_supervisor.py")
 WORKERS = ("tests/server/supervisor",)
 REACTOR = ("tests/reactor",)
 # The short form: what differs most between systems, and one reload.
-FEW_WHOLE = ("tests/whole/test_windows.py", "tests/whole/test_supervisor.py::test_the_new_code_serves_soon_after_a_save_and_no_request_is_lost")
-FEW_WORKERS = tuple(f"tests/server/supervisor/test_{name}.py" for name in ("child", "control", "handover", "watch", "worker"))
+RELOAD = "tests/whole/test_supervisor.py::test_the_new_code_serves_soon_after_a_save_and_no_request_is_lost[write]"
+FEW_WORKERS = tuple(f"tests/server/supervisor/test_{name}.py" for name in ("child", "control", "handover", "reload", "watch", "worker"))
+CONSOLE = "tests/server/test_console.py"
 FEW_REACTOR = tuple(f"tests/reactor/test_{name}.py" for name in ("child", "poller", "signals", "subprocess", "threaded_pipes"))
 
 
@@ -32,12 +33,12 @@ class Run(NamedTuple):
 
 
 QUICK = (
-    Run("3.11", False, FEW_WORKERS + FEW_REACTOR, 240),
-    Run("3.13", True, (FEW_WHOLE[0], *FEW_WORKERS[:1], FEW_WORKERS[2], *FEW_WHOLE[1:]), 240),
+    Run("3.11", False, (*FEW_WORKERS, *FEW_REACTOR, CONSOLE), 400),
+    Run("3.13", True, ("tests/whole/test_windows.py", "tests/server/supervisor/test_handover.py", RELOAD), 400),
 )
 ALL = (
-    Run("3.11", False, REACTOR + WORKERS + WHOLE, 3000),
-    Run("3.13", False, REACTOR + WORKERS + WHOLE, 3000),
+    Run("3.11", False, (*REACTOR, *WORKERS, *WHOLE, CONSOLE), 3000),
+    Run("3.13", False, (*REACTOR, *WORKERS, *WHOLE, CONSOLE), 3000),
     Run("3.11", True, WORKERS + WHOLE, 3000),
     Run("3.13", True, WORKERS + WHOLE, 3000),
 )
