@@ -110,7 +110,7 @@ class Deflate:
                 self._compressor = compressor
         return compressor.compress(octets) + compressor.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)]
 
-    def inflate(self, octets: bytes, most: int) -> bytes:
+    def inflate(self, octets: bytes | bytearray, most: int) -> bytes:
         """What a piece of a message comes to, `most` octets of it at most (RFC 7692 7.2.2).
 
         Raises ProtocolError: 1009 for more, 1007 for what is no DEFLATE. Never more than `most` is inflated.

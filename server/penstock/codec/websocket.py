@@ -24,7 +24,7 @@ from .states import WebSocketState
 
 _OPEN, _CLOSE_SENT, _CLOSE_RECEIVED, _FAILED, _CLOSED = WebSocketState
 
-_JOIN_BELOW = 65536
+_JOIN_BELOW = 16384
 """A payload up to this size leaves in one piece with its head; a larger one is not copied."""
 
 _MOST_PIECES = 1024
@@ -122,7 +122,7 @@ class WebSocketCodec:
             return self._begin_frame(first, octets[start - 4 : start], start, size)
         self._consume(end)
         # Nearly every message is one frame that has come whole.
-        content = unmask(octets[start:end], octets[start - 4 : start])
+        content = unmask(octets, start, end, octets[start - 4 : start])
         if first & RSV1:
             content = self._inflate_whole(content)
         if first & TEXT:
@@ -130,7 +130,7 @@ class WebSocketCodec:
                 return content.decode()
             except UnicodeDecodeError as error:
                 raise _bad_text(content[error.start : error.start + 4]) from None
-        return content
+        return bytes(content)
 
     def _check_first(self, first: int) -> None:
         """The first octet of a frame, where it does not begin an ordinary message (RFC 6455 5.2, 5.4 and 5.5)."""
@@ -154,7 +154,7 @@ class WebSocketCodec:
         """A control frame that has come whole; it may stand between the fragments of a message (RFC 6455 5.4 and 5.5)."""
         octets = self._octets
         self._consume(start + size)
-        payload = unmask(octets[start : start + size], octets[start - 4 : start])
+        payload = bytes(unmask(octets, start, start + size, octets[start - 4 : start]))
         if first == FIN | PING:
             return Ping(payload)
         if first == FIN | PONG:
@@ -181,14 +181,13 @@ class WebSocketCodec:
 
     def _take_piece(self) -> WebSocketEvent | None:
         """Read what has come of the present frame's payload; the message, when it is whole."""
-        at, key = self._at, self._key
-        piece = self._octets[at : at + self._left]
-        size = len(piece)
+        octets, at, key = self._octets, self._at, self._key
+        size = min(self._left, len(octets) - at)
         self._consume(at + size)
         self._left -= size
         # RFC 6455 5.3: the next octet's key is that of its place in the frame.
         self._key = key[size & 3 :] + key[: size & 3]
-        self._add(unmask(piece, key))
+        self._add(unmask(octets, at, at + size, key))
         return self._end_message() if self._is_final and not self._left else None
 
     def _add(self, content: Any) -> None:
@@ -205,14 +204,15 @@ class WebSocketCodec:
                 self._packs.append(content[:0].join(self._pieces))
                 self._pieces.clear()
 
-    def _decode(self, octets: bytes) -> str:
+    def _decode(self, octets: bytes | bytearray) -> str:
         """RFC 6455 8.1: fail at the first octet that is not UTF-8, not at the message's end."""
-        octets = self._cut + octets
+        if self._cut:
+            octets = self._cut + octets
         try:
             text, used = utf_8_decode(octets, "strict", False)
         except UnicodeDecodeError as error:
             raise _bad_text(octets[error.start : error.start + 4]) from None
-        self._cut = octets[used:]
+        self._cut = bytes(octets[used:])
         return text
 
     def _end_message(self) -> str | bytes:
@@ -227,10 +227,10 @@ class WebSocketCodec:
         pieces = self._pieces if self._packs is None else self._packs + self._pieces
         nothing: Any = "" if self._opcode == TEXT else b""
         self._forget()
-        content: str | bytes = pieces[0] if len(pieces) == 1 else nothing.join(pieces)
+        content: str | bytes = nothing.join(pieces)
         return content
 
-    def _inflate_whole(self, payload: bytes) -> bytes:
+    def _inflate_whole(self, payload: bytes | bytearray) -> bytes | bytearray:
         """A compressed message that is one frame."""
         if self._deflate is None:
             return payload
@@ -310,5 +310,5 @@ def _too_large(limit: int) -> ProtocolError:
     return ProtocolError(1009, f"a message over {limit} octets", "RFC 6455 7.4.1")
 
 
-def _bad_text(octets: bytes) -> ProtocolError:
-    return ProtocolError(1007, "text that is not UTF-8", "RFC 6455 8.1", excerpt=octets)
+def _bad_text(octets: bytes | bytearray) -> ProtocolError:
+    return ProtocolError(1007, "text that is not UTF-8", "RFC 6455 8.1", excerpt=bytes(octets))

@@ -69,10 +69,10 @@ class Channel:
 
     # ── reading ──
 
-    def read(self) -> bytes | None:
-        """What has come, at most READ_SIZE; None when there is nothing, b"" when nothing will come any more."""
+    def read(self, most: int = READ_SIZE) -> bytes | None:
+        """What has come, at most so much; None when there is nothing, b"" when nothing will come any more."""
         try:
-            return self._receive(READ_SIZE)
+            return self._receive(most)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from .channel import Channel
+from .channel import READ_SIZE, Channel
 
 RECORD = 16384
 """The most plain text that one record carries (RFC 8446 5.1)."""
@@ -90,8 +90,8 @@ class TlsChannel(Channel):
 
     # ── reading ──
 
-    def read(self) -> bytes | None:
-        octets = None if self._has_ended else super().read()
+    def read(self, most: int = READ_SIZE) -> bytes | None:
+        octets = None if self._has_ended else super().read(most)
         if octets:
             self._incoming.write(octets)
         elif not self._incoming.pending or self._has_ended:

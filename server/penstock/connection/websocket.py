@@ -32,6 +32,9 @@ CLOSE_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 1.0
 """Seconds the app has, when the client has said Close, to take and answer the messages that came before it."""
 
+READ_SIZE = 122880
+"""One `recv`: a message of 64 KiB comes whole with its head. From 128 KiB on memory would come by mmap."""
+
 _log = logging.getLogger("penstock.error")
 
 _OPEN, _ENDING, _CLOSING, _FLUSHING = State.OPEN, State.ENDING, State.CLOSING, State.FLUSHING
@@ -81,7 +84,7 @@ class WebSocketConnection(Connection):
     # ── what the loop says ──
 
     def _on_readable(self) -> None:
-        octets = self.channel.read()
+        octets = self.channel.read(READ_SIZE)
         if octets:
             # After the last frame what comes is discarded.
             if self.state is _OPEN or self.state is _CLOSING:
