@@ -97,9 +97,11 @@ soak-reload: ## reloads, restarts, recycling and killed workers under a load tha
 	@$(BENCH_PYTHON) tests/soak_reload.py $(ARGS)
 
 .PHONY: fuzz
-fuzz: bench-venv ## spoilt requests to the codec and to a live server, with h11 as second opinion
+fuzz: bench-venv ## spoilt requests and frames to the codecs and to a live server, with h11 as second opinion
 	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 $(ARGS)
 	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 --live $(ARGS)
+	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 --websocket $(ARGS)
+	$(BENCH_VENV)/bin/python tests/fuzz.py --seconds 30 --websocket --live $(ARGS)
 
 .PHONY: clean
 clean: ## remove environments, caches and what builds leave behind

@@ -1,10 +1,11 @@
-"""Fuzzing: `python tests/fuzz.py [--seconds N | --inputs N] [--seed S] [--live]`.
+"""Fuzzing: `python tests/fuzz.py [--seconds N | --inputs N] [--seed S] [--live] [--websocket]`.
 
 On the codec: it never raises anything but ProtocolError, the same comes of an input however it is cut into pieces and
 whatever the connection has read before, what it keeps is bounded, and where h11 can be imported, both agree where
 requests end (support/opinions.py).
 With --live a server is started and must answer each input as the codec would: no crash, no hang, no traceback, no
-error of ours, no growth. What fails is printed as a case for tests/cases; the seed makes the same inputs again.
+error of ours, no growth.
+With --websocket, frames instead of requests: support/ws_mutation.py says what must hold. What fails is printed as a case for tests/cases; the seed makes the same inputs again.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "server"), str(TESTS.parent / "reactor")]
@@ -28,7 +30,9 @@ from support.mutation import Maker  # noqa: E402
 from support.opinions import disagreement, is_there  # noqa: E402
 from support.replay import LIMITS, play  # noqa: E402
 from support.responses import read_responses  # noqa: E402
+from support import ws_mutation  # noqa: E402
 from support.serving import Server, serving  # noqa: E402
+from support.ws_cases import MAX_SIZE  # noqa: E402
 
 PATIENCE = 10.0
 GROWTH = 40 << 20
@@ -42,16 +46,18 @@ class Found(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Run until the time or the inputs are used up. 0 when nothing was found."""
     options = _options(arguments)
+    if options.websocket:
+        return _fuzz_websocket(options)
     maker = Maker(options.seed, [case.octets for case in load() if len(case.octets) < 2000])
     print(f"seed {options.seed}, {'a live server' if options.live else 'the codec'}", flush=True)
     if not options.live:
         before = _memory(os.getpid())
         came: list[bytes] = []
-        return _run(options, maker, lambda maker, octets: check_codec(maker, octets, came)) or _has_grown("the process", os.getpid(), before)
+        return _run(options, maker, lambda maker, octets: check_codec(maker, octets, came), as_case) or _has_grown("the process", os.getpid(), before)
     limits = ("--limit-head", str(LIMIT_HEAD), "--limit-fields", str(LIMIT_FIELDS), "--no-access-log")
     with serving("reporting:app", "--app-dir", str(TESTS / "support"), *limits) as server:
         before = _memory(server.pid)
-        code = _run(options, maker, lambda maker, octets: check_live(server, maker, octets))
+        code = _run(options, maker, lambda maker, octets: check_live(server, maker, octets), as_case)
         if "Traceback" in server.stderr:
             print("the server wrote a traceback")
             return 1
@@ -64,13 +70,31 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--inputs", type=int, default=0, help="how many inputs, instead of how long")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--live", action="store_true", help="a started server instead of the codec alone")
+    parser.add_argument("--websocket", action="store_true", help="frames of a WebSocket instead of requests")
     return parser.parse_args(arguments)
 
 
-def _run(options: argparse.Namespace, maker: Maker, check: Callable[[Maker, bytes], None]) -> int:
+def _fuzz_websocket(options: argparse.Namespace) -> int:
+    maker = ws_mutation.Maker(options.seed)
+    print(f"seed {options.seed}, WebSocket frames, {'a live server' if options.live else 'the codec'}", flush=True)
+    if not options.live:
+        before = _memory(os.getpid())
+        code = _run(options, maker, lambda maker, made: ws_mutation.check_codec(maker, *made), repr)
+        return code or _has_grown("the process", os.getpid(), before)
+    limit = ("--ws-max-size", str(MAX_SIZE), "--ws-max-queue", "1000", "--no-access-log")
+    with serving("support.ws_apps:app", "--app-dir", str(TESTS), *limit) as server:
+        before = _memory(server.pid)
+        code = _run(options, maker, lambda maker, made: ws_mutation.check_live(server, maker, *made), repr)
+        if "Traceback" in server.stderr:
+            print("the server wrote a traceback")
+            return 1
+        return code or _has_grown("the server", server.pid, before)
+
+
+def _run(options: argparse.Namespace, maker: Any, check: Callable[[Any, Any], None], show: Callable[[Any], str]) -> int:
     start = time.monotonic()
     inputs = 0
-    octets = b""
+    octets: Any = b""
     try:
         while inputs < options.inputs if options.inputs else time.monotonic() - start < options.seconds:
             octets = maker.make()
@@ -80,7 +104,7 @@ def _run(options: argparse.Namespace, maker: Maker, check: Callable[[Maker, byte
                 print(f"{inputs} inputs, {time.monotonic() - start:.0f} s", flush=True)
     except Exception:
         traceback.print_exc()
-        print(f"\ninput {inputs} of seed {options.seed}:\n{as_case(octets)}")
+        print(f"\ninput {inputs} of seed {options.seed}:\n{show(octets)}")
         return 1
     print(f"{inputs} inputs in {time.monotonic() - start:.1f} s, nothing found")
     return 0

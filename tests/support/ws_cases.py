@@ -169,8 +169,9 @@ def play(pieces: Iterable[bytes], is_compressed: bool = False, codec: WebSocketC
     for piece in pieces:
         codec.feed(piece)
         try:
-            while (event := codec.next_event()) is not None:
-                outcome.events.append(_seen(event))
+            while (event := codec.next_event()) is not None or codec.is_behind:
+                if event is not None:
+                    outcome.events.append(_seen(event))
         except ProtocolError as error:
             if outcome.code:
                 raise AssertionError("failed a second time") from error

@@ -30,6 +30,9 @@ _JOIN_BELOW = 16384
 _MOST_PIECES = 1024
 """Pieces of a message that are kept apart. Each costs 50 octets and more, however small it is: so many are joined."""
 
+_MOST_FRAGMENTS = 256
+"""Frames that are read at once: an empty one costs its sender six octets."""
+
 _TEXT_FRAME, _BINARY_FRAME = FIN | TEXT, FIN | BINARY
 _OPCODES = (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
 _IS_CONTROL = 0x8
@@ -39,12 +42,14 @@ class WebSocketCodec:
     """Bytes and events of one WebSocket, server side. `max_size`: octets of a message, inflated."""
 
     __slots__ = (
-        "state", "_max_size", "_deflate", "_octets", "_at", "_opcode", "_is_compressed", "_size", "_is_final", "_left", "_key", "_cut",
+        "state", "is_behind", "_max_size", "_deflate", "_octets", "_at", "_opcode", "_is_compressed", "_size", "_is_final", "_left", "_key", "_cut",
         "_pieces", "_packs",
     )  # fmt: skip
 
     def __init__(self, max_size: int, deflate: Deflate | None = None) -> None:
         self.state = _OPEN
+        self.is_behind = False
+        """Frames that came have not been looked at yet."""
         self._max_size = max_size
         self._deflate = deflate
         # What came and was not read yet, from `_at` on.
@@ -74,12 +79,17 @@ class WebSocketCodec:
     def next_event(self) -> WebSocketEvent | None:
         """The next message or control frame; None when more must come, or when nothing can come any more.
 
+        None too, with `is_behind`, after very many fragments that make no message yet: ask again, but do something else first.
         Raises ProtocolError when the peer broke a rule: then nothing more can be read.
         """
+        self.is_behind = False
         if not self._octets:
             return None
         try:
-            while self.state is _OPEN or self.state is _CLOSE_SENT:
+            for _ in range(_MOST_FRAGMENTS):
+                if self.state is not _OPEN and self.state is not _CLOSE_SENT:
+                    self._stop(self.state)
+                    return None
                 at = self._at
                 event = self._take_piece() if self._left else self._read_frame()
                 if event is not None or self._at == at:
@@ -88,7 +98,7 @@ class WebSocketCodec:
             # RFC 6455 7.1.7: what follows is not to be read.
             self._stop(_FAILED if self.state is _OPEN else _CLOSED)
             raise
-        self._stop(self.state)
+        self.is_behind = True
         return None
 
     def _read_frame(self) -> WebSocketEvent | None:

@@ -35,6 +35,9 @@ ANSWER_TIMEOUT = 1.0
 READ_SIZE = 122880
 """One `recv`: a message of 64 KiB comes whole with its head. From 128 KiB on memory would come by mmap."""
 
+MOST_FRAMES = 256
+"""Frames of one client that are looked at in one turn of the loop."""
+
 _log = logging.getLogger("penstock.error")
 
 _OPEN, _ENDING, _CLOSING, _FLUSHING = State.OPEN, State.ENDING, State.CLOSING, State.FLUSHING
@@ -108,20 +111,21 @@ class WebSocketConnection(Connection):
         elif self.state is _FLUSHING:
             self.finish()
         else:
-            if self._pong is not None and not self.channel.is_full:
-                self.channel.write([self.frames.encode_pong(self._pong)])
-                self._pong = None
+            if self._pong is not None:
+                self._answer_pings([self._pong])
             self.session.wake()
 
     # ── frames ──
 
     def _take_frames(self) -> None:
         """Hand on what has come, until the app has enough."""
-        session, frames, channel = self.session, self.frames, self.channel
+        session, frames = self.session, self.frames
         pings: list[bytes] = []
+        close: Close | None = None
         try:
-            while not session.is_sated:
-                event = frames.next_event()
+            # Not for ever: a client that sends small frames without end must leave the others their turn.
+            for _ in range(MOST_FRAMES):
+                event = None if session.is_sated else frames.next_event()
                 if event is None:
                     break
                 kind = type(event)
@@ -134,12 +138,16 @@ class WebSocketConnection(Connection):
                 elif kind is Pong:
                     self._await_ping()
                 else:
-                    self._end(event)  # type: ignore[arg-type]
+                    close = event  # type: ignore[assignment]
+            else:
+                frames.is_behind = True
         except ProtocolError as error:
             self.service.refusals.note(str(self), error, self.service.now())
-            self._end(Close(error.status, error.reason))
+            close = Close(error.status, error.reason)
         if pings:
             self._answer_pings(pings)
+        if close is not None:
+            self._end(close)
         if self.state is _OPEN or self.state is _CLOSING:
             self._choose_reading()
 
@@ -148,6 +156,9 @@ class WebSocketConnection(Connection):
         channel = self.channel
         if self.session.is_sated:
             channel.stop_reading()
+        elif self.frames.is_behind:
+            channel.stop_reading()
+            self.resume_soon()
         elif not channel.is_reading and not self.has_ended:
             channel.start_reading()
             if self._awaits_pong and self.service.settings.ws_ping_timeout is not None:
@@ -156,11 +167,12 @@ class WebSocketConnection(Connection):
 
     def _answer_pings(self, pings: list[bytes]) -> None:
         """RFC 6455 5.5.2 and 5.5.3: each ping gets its pong; of those a client does not take only the newest is kept."""
-        if self.frames.state is not WebSocketState.OPEN:
+        if self.state is not _OPEN:
             return
         if self.channel.is_full:
             self._pong = pings[-1]
         else:
+            self._pong = None
             self.channel.write([b"".join(map(self.frames.encode_pong, pings))])
             if self.channel.is_broken:
                 self.close()

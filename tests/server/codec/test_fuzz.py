@@ -6,6 +6,7 @@ import pytest
 
 import fuzz
 from penstock.codec.http1 import Http1Codec
+from penstock.codec.websocket import WebSocketCodec
 from support.cases import load, unescape
 from support.mutation import Maker
 
@@ -41,3 +42,14 @@ def test_what_it_finds_is_printed_as_a_case() -> None:
     text = fuzz.as_case(octets).split("\n", 2)[2]
     lines = text.removesuffix("\n").split("\n")
     assert b"".join(unescape(line[:-1]) if line.endswith("b\\") else unescape(line) + b"\r\n" for line in lines) == octets
+
+
+def test_a_short_run_on_frames_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fuzz.main(["--websocket", "--inputs", "5000", "--seed", str(random.randrange(1 << 32))]) == 0, capsys.readouterr().out
+
+
+def test_a_websocket_codec_that_depends_on_how_it_is_fed_is_found_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    feed = WebSocketCodec.feed
+    monkeypatch.setattr(WebSocketCodec, "feed", lambda self, octets: feed(self, octets.replace(b"\x81\x80", b"\x82\x80")))
+    assert fuzz.main(["--websocket", "--inputs", "20000", "--seed", "1"]) == 1
+    assert "of seed 1" in capsys.readouterr().out

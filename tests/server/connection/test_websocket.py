@@ -13,7 +13,7 @@ from penstock.connection.exchange import ClientDisconnected
 from penstock.connection.life import LINGER_TIMEOUT
 from penstock.connection.session import QUEUE_HIGH_WATER, Session
 from penstock.connection.states import State
-from penstock.connection.websocket import ANSWER_TIMEOUT, CLOSE_TIMEOUT
+from penstock.connection.websocket import ANSWER_TIMEOUT, CLOSE_TIMEOUT, READ_SIZE
 from support.ws_cases import deflated, frame
 from support.ws_wire import ACCEPT, SocketWire, Talk, echo, handshake, receive
 
@@ -140,7 +140,7 @@ def test_no_more_messages_wait_for_the_app_than_there_may(socketed: Make, most: 
     octets = b"".join(frame(0x82, b"%05d" % number) for number in range(20_000))
     sent = flood(wire, octets, len(octets))
     assert len(wire.session._queue) == most and not wire.web.channel.is_reading
-    assert len(wire.web.frames._octets) <= 65536
+    assert len(wire.web.frames._octets) <= READ_SIZE
     for number in range(2 * most + 5):
         slow.go(wire)
         assert slow.taken[-1] == b"%05d" % number
@@ -196,7 +196,7 @@ def test_a_ping_flood_of_a_client_that_never_reads_is_answered_with_the_newest_p
     wire = socketed(ignore, send_buffer=4096)
     pings = b"".join(frame(0x89, b"%0120d" % number) for number in range(500))
     flood(wire, pings, 40 * len(pings))
-    assert wire.web.channel.queued < HIGH_WATER + 2 * 65536
+    assert wire.web.channel.queued < HIGH_WATER + 2 * READ_SIZE
     assert wire.web._pong is not None
     newest = wire.web._pong
     heard = []
@@ -503,3 +503,15 @@ def test_one_that_is_accepted_during_a_drain_is_told_at_once(socketed: Make) -> 
     wire.head = wire.hear_head()
     settle(wire, 0.1)
     assert wire.head.startswith(b"HTTP/1.1 101 ") and wire.frames() == [(0x88, b"\x03\xf4the server stops")]
+
+
+@pytest.mark.parametrize("small", [frame(0x89), frame(0x00), frame(0x8A, b"x")])
+def test_a_client_that_never_stops_sending_small_frames_leaves_the_others_their_turn(socketed: Make, small: bytes) -> None:
+    wire = socketed(ignore)
+    wire.peer.sendall(frame(0x01) + small * 10_000)
+    others: list[int] = []
+    for _ in range(200):
+        wire.loop.call_soon(others.append, wire.web.frames._at)
+        wire.turn(1)
+    assert max(after - before for before, after in zip(others, others[1:], strict=False)) <= 300 * len(small)
+    assert wire.web.channel.is_reading and not wire.web.frames._octets
