@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         before = _memory(os.getpid())
         came: list[bytes] = []
         return _run(options, maker, lambda maker, octets: check_codec(maker, octets, came), as_case) or _has_grown("the process", os.getpid(), before)
-    limits = ("--limit-head", str(LIMIT_HEAD), "--limit-fields", str(LIMIT_FIELDS), "--no-access-log")
+    limits = ("--limit-head", str(LIMIT_HEAD), "--limit-fields", str(LIMIT_FIELDS), "--ws", "none", "--no-access-log")
     with serving("reporting:app", "--app-dir", str(TESTS / "support"), *limits) as server:
         before = _memory(server.pid)
         code = _run(options, maker, lambda maker, octets: check_live(server, maker, octets), as_case)

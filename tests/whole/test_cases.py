@@ -22,7 +22,7 @@ Cut = Callable[[bytes], Iterable[bytes]]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    limits = ("--limit-head", str(LIMIT_HEAD), "--limit-fields", str(LIMIT_FIELDS), "--no-access-log")
+    limits = ("--limit-head", str(LIMIT_HEAD), "--limit-fields", str(LIMIT_FIELDS), "--ws", "none", "--no-access-log")
     with serving("reporting:app", "--app-dir", str(SUPPORT), *limits) as started:
         yield started
 
