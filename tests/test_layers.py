@@ -20,7 +20,7 @@ ROOTS = {"penstock_reactor": TOP / "reactor", "penstock": TOP / "server"}
 # A room and the rooms it may import, beside itself. Names are as inside `penstock`; the other root keeps its own.
 # The longest name that fits counts: `supervisor.child` is ruled by its own line, `supervisor.fleet` by its room's.
 EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log",
-              "logging", "config", "tls", "listener", "ready", "console", "server", "runner", "embedding", "compat", "testing", "middleware",
+              "logging", "config", "importer", "tls", "listener", "ready", "console", "server", "runner", "embedding", "compat", "testing", "middleware",
               "supervisor", "check", "cli"}
 ARROWS = {
     "penstock_reactor": set[str](),
@@ -36,7 +36,9 @@ ARROWS = {
     "log": {"settings"},
     # Faces of the log under the names that configurations of uvicorn's users have.
     "logging": {"log"},
-    "config": {"log"},
+    "config": {"compat", "log"},
+    "importer": set[str](),
+    "middleware": {"asgi"},
     "tls": {"settings"},
     "listener": {"settings"},
     "ready": {"listener", "settings"},

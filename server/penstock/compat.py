@@ -126,6 +126,12 @@ class Config:
     def asgi_version(self) -> str:
         return "2.0" if interface_of(self.loaded_app) == "asgi2" else "3.0"
 
+    @property
+    def encoded_headers(self) -> list[tuple[bytes, bytes]]:
+        """The fields that the options add to every response."""
+        pairs = (each.partition(":") for each in self.settings.headers)
+        return [(name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")) for name, _, value in pairs]
+
 
 class Listening:
     """The sockets of a server that runs, where programs look for the port."""

@@ -169,6 +169,10 @@ def test_options_are_read_on_the_config() -> None:
         config.no_such_option
 
 
+def test_fields_for_every_response_are_read_as_octets() -> None:
+    assert Config(app, log_level="warning", headers=["X-One: 1", "x-two:2"]).encoded_headers == [(b"x-one", b"1"), (b"x-two", b"2")]
+
+
 def test_a_wrong_option_is_named() -> None:
     with pytest.raises(TypeError, match=r"no option 'prot'; did you mean port\?"):
         Config(app, prot=1)
