@@ -38,7 +38,6 @@ ARROWS = {
     "logging": {"log"},
     "config": {"compat", "log"},
     "importer": set[str](),
-    "middleware": {"asgi"},
     "tls": {"settings"},
     "listener": {"settings"},
     "ready": {"listener", "settings"},
