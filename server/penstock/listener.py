@@ -146,7 +146,9 @@ def _adopt(descriptor: int, backlog: int, *, is_given: bool = False) -> socket.s
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
-        what = "it is not open" if error.errno == errno.EBADF else "it is no socket"
+        # Windows gives no name to a socket that has none (EINVAL).
+        reasons = {errno.EBADF: "it is not open", errno.EINVAL: "it has no address yet (bind)"}
+        what = reasons.get(error.errno or 0, "it is no socket")
         raise ListenError(f"{where}{what}. Whoever starts the server must hand it a socket (--fd).") from None
     if not is_given:
         sock = (owners := sock).dup()

@@ -130,7 +130,8 @@ def test_the_project_file_is_left_alone_when_it_does_not_speak_of_penstock(here:
 
 def test_a_file_that_is_named_replaces_the_project_file(here: Path) -> None:
     (here / "pyproject.toml").write_text("[tool.penstock]\nport = 1\nbacklog = 2\n")
-    (here / "its.toml").write_text("\ufeff# ours\r\nport = 3\r\nreload-dirs = ['a']\r\nlimit_body = 'none'\r\n", encoding="utf-8")
+    text = "\ufeff# ours\r\nport = 3\r\nreload-dirs = ['a']\r\nlimit_body = 'none'\r\n"
+    (here / "its.toml").write_bytes(text.encode())
     result = found({"config": "its.toml"})
     assert result.settings == Settings(port=3, reload_dirs=("a",))
     assert result.origins == {"port": "its.toml:2", "reload_dirs": "its.toml:3", "limit_body": "its.toml:4"}
