@@ -22,7 +22,7 @@ from penstock_reactor import poller, signals
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog")
 OS_NAMES = (
     "fork", "forkpty", "setsid", "setpgid", "killpg", "getuid", "geteuid", "getgid", "getegid", "setuid", "setgid", "chown", "fchown",
-    "waitid", "pidfd_open", "mkfifo", "sendfile", "uname", "getpgid", "sched_getaffinity", "sched_setaffinity", "posix_spawn",
+    "waitid", "pidfd_open", "mkfifo", "sendfile", "uname", "getpgid", "posix_spawn",
 )  # fmt: skip
 SOCKET_NAMES = ("AF_UNIX", "SO_REUSEPORT", "send_fds", "recv_fds", "SCM_RIGHTS")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGABRT", "SIGFPE", "SIGILL", "SIGSEGV")
