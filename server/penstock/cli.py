@@ -96,11 +96,15 @@ def _beliefs(settings: "Settings") -> list[tuple[str, str]]:
     """Whom the settings trust to speak for others, for the log; ValueError for a list that is none."""
     from .connection.trust import Trust
 
-    try:
-        said = Trust(settings.forwarded_allow_ips).warning("forwarded headers") if settings.proxy_headers else ""
-    except ValueError as error:
-        raise ValueError(f"--forwarded-allow-ips: {error}") from None
-    return [("info", said)] if said else []
+    asked = ("forwarded_allow_ips", "forwarded headers", settings.proxy_headers or settings.forwarded_headers), (
+        "proxy_protocol_allow_ips", "the PROXY protocol", settings.proxy_protocol)  # fmt: skip
+    said = []
+    for name, what, is_on in asked:
+        try:
+            said.append(Trust(getattr(settings, name)).warning(what) if is_on else "")
+        except ValueError as error:
+            raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
+    return [("info", line) for line in said if line]
 
 
 def _version() -> str:

@@ -189,6 +189,11 @@ class Settings:
     drop_untrusted_forwarded: bool = field(default=False, metadata=doc(
         "Leave such fields out of requests that come from anybody else.", group=_PROXIES))
 
+    proxy_protocol: bool = field(default=False, metadata=doc(
+        "Expect the PROXY protocol, version 1 or 2, before anything else on each connection.", group=_PROXIES))
+    proxy_protocol_allow_ips: str = field(default="127.0.0.1,::1", metadata=doc(
+        "Who may speak it, written like the proxies above; others are closed.", group=_PROXIES, metavar="LIST"))
+
     server_header: bool = field(default=True, metadata=doc(
         "Send a Server header.", group=_ANSWERS))
     date_header: bool = field(default=True, metadata=doc(

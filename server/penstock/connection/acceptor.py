@@ -8,12 +8,15 @@ warning and resumes by itself; it never spins.
 import logging
 import socket
 import sys
+from functools import partial
 from typing import cast
 
 from ..codec.errors import ProtocolError
 from .http import HttpConnection
 from .https import HttpsConnection
+from .proxied import ProxiedConnection
 from .service import Address, Service
+from .trust import Trust
 
 BATCH = 64
 """Connections accepted in one turn of the loop at most, so that those that are open get their turn."""
@@ -51,6 +54,8 @@ class Acceptor:
         self._service = service
         self._socket = sock
         self._kind = HttpConnection if service.tls is None else HttpsConnection
+        settings = service.settings
+        self._proxies = Trust(settings.proxy_protocol_allow_ips) if settings.proxy_protocol else None
         self._is_started = False
         self._has_stepped_aside = False
         self._left_at = 0.0
@@ -131,14 +136,27 @@ class Acceptor:
             return False
         return True
 
-    def _connect(self, sock: socket.SocketType, client: Address | None) -> HttpConnection:
+    def _connect(self, sock: socket.SocketType, client: Address | None) -> HttpConnection | ProxiedConnection:
         sock.setblocking(False)
         if sys.platform == "win32" and self._is_tcp:
             # Elsewhere inherited from the listening socket.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._kind(self._service, sock, client, self._server or sock.getsockname()[:2])
+        server = self._server or sock.getsockname()[:2]
+        if self._proxies is not None:
+            begin = partial(self._begin, sock)
+            return ProxiedConnection(self._service, sock, client, server, self._proxies, begin)
+        return self._kind(self._service, sock, client, server)
 
-    def _admit(self, connection: HttpConnection) -> None:
+    def _begin(self, sock: socket.SocketType, client: Address | None, server: tuple[str, int | None]) -> None:
+        """A proxy has said whose connection this is."""
+        connection = self._kind(self._service, sock, client, server)
+        try:
+            self._admit(connection)
+        except OSError as error:
+            connection.close()
+            self._pause(error)
+
+    def _admit(self, connection: HttpConnection | ProxiedConnection) -> None:
         """Open a connection, unless a limit is reached."""
         for excess, reason in self._service.crowding(connection.client):
             if excess >= FLOOD:
