@@ -188,9 +188,11 @@ def _in_turn(waiting: list[str], everything: Iterable[str]) -> Iterator[str]:
     waiting[:] = waiting or everything
     # Not `monotonic`, which moves in steps of 16 ms on some Windows.
     end = time.perf_counter() + BUDGET
-    while waiting and time.perf_counter() < end:
+    while waiting:
         share, waiting[-50:] = waiting[-50:], []
         yield from share
+        if time.perf_counter() > end:
+            break
 
 
 def forget_bytecode(path: str) -> None:

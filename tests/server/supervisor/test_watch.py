@@ -201,6 +201,29 @@ def test_of_many_files_every_look_takes_the_loaded_ones_and_a_share_of_the_other
     assert {str(tree / f"f{number}.py") for number in range(500)} <= set(stamps)
 
 
+def test_of_many_folders_every_look_takes_those_of_loaded_files_and_a_share_of_the_others(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (tree / f"d{number}").mkdir()
+        os.utime(tree / f"d{number}", (LONG_AGO, LONG_AGO))
+    os.utime(tree, (LONG_AGO, LONG_AGO))
+    watcher = watching(tree)
+    watcher.note_loaded([str(tree / "pack" / "part.py")])
+    monkeypatch.setattr(watch, "BUDGET", 1e-6)
+    assert watcher.look() == []
+    (tree / "pack" / "new.py").write_text("1")
+    assert names(tree, watcher.look()) == ["pack/new.py"]
+    (tree / "d200" / "other.py").write_text("1")
+    looks = [names(tree, watcher.look()) for _ in range(14)]
+    assert looks.count(["d200/other.py"]) == 1 and looks.count([]) == 13
+    stamps: set[str] = set()
+    real = watch._stamp
+    monkeypatch.setattr(watch, "_stamp", lambda path: real(noted(stamps, path)))
+    watcher.look()
+    assert len(stamps) < 120
+
+
 def test_a_file_saved_twice_in_a_second_is_not_taken_from_its_compiled_file(tree: Path) -> None:
     import importlib.util
     import py_compile
@@ -211,3 +234,8 @@ def test_a_file_saved_twice_in_a_second_is_not_taken_from_its_compiled_file(tree
     forget_bytecode(str(tree / "main.py"))
     forget_bytecode(str(tree / "main.py"))
     assert not compiled.exists()
+
+
+def noted(stamps: set[str], path: str) -> str:
+    stamps.add(path)
+    return path
