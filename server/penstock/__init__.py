@@ -1,4 +1,4 @@
-"""penstock: an ASGI server made only of the Python standard library.
+"""penstock: a server for ASGI and WSGI made only of the Python standard library.
 
 `penstock.run(app)` serves an application; `penstock.Settings` is the whole configuration. Importing this
 package costs nearly nothing: what is named here is loaded when it is first asked for.
@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # as type checkers know it, without the five milliseconds
 if TYPE_CHECKING:
     from typing import Any
 
+    from .asgi.wsgi import WSGIMiddleware
     from .cli import main
     from .compat import Config, Server
     from .connection.exchange import ClientDisconnected
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 __all__ = [
-    "ClientDisconnected", "Config", "Running", "Server", "Settings", "StartError", "__version__", "main", "run", "serve",
-    "serve_in_thread", "serving",
+    "ClientDisconnected", "Config", "Running", "Server", "Settings", "StartError", "WSGIMiddleware", "__version__", "main", "run",
+    "serve", "serve_in_thread", "serving",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _ROOMS = {
     "Server": ".compat",
     "Settings": ".settings",
     "StartError": ".embedding",
+    "WSGIMiddleware": ".asgi.wsgi",
     "main": ".cli",
     "serve": ".embedding",
     "serve_in_thread": ".embedding",

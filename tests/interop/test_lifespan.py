@@ -16,4 +16,4 @@ def test_the_lifespan_is_entered_before_the_first_request_and_left_before_the_en
         assert "closing" not in server.stdout
         assert httpx.get(f"{server.url}/jobs", trust_env=False).json() == []
         assert server.stop(number) == 0
-        assert server.stdout.rstrip().endswith("closing")
+        assert "\nclosing\n" in server.stdout

@@ -71,7 +71,8 @@ def test_a_double_callable_answers_as_it_is_and_made_single(name: str) -> None:
         assert get(server, "/path").text == "/path"
 
 
-def test_a_wsgi_application_answers_through_asgirefs_adapter_and_without() -> None:
-    for name in ("wrapped", "plain"):
+def test_a_wsgi_application_answers_through_an_adapter_mounted_and_as_it_is() -> None:
+    for name, path, seen in [("wrapped", "/x", ":/x"), ("plain", "/x", ":/x"), ("mounted", "/old/x", "/old:/x")]:
         with serve(name) as server:
-            assert httpx.post(server.url, content=b"hello" * 1000, trust_env=False).text == "POST " + "hello" * 1000
+            answer = httpx.post(server.url + path, content=b"hello" * 1000, trust_env=False)
+            assert answer.text == f"POST {seen} " + "hello" * 1000

@@ -68,6 +68,13 @@ class Wsgi:
             bridge.finish(None)
 
 
+class WSGIMiddleware(Wsgi):
+    """For a WSGI application within an ASGI one, by the name and the arguments that uvicorn has for it."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], workers: int = 10) -> None:
+        super().__init__(app, workers)
+
+
 class _Response:
     """What is answered to one request."""
 

@@ -8,11 +8,12 @@ import socketio
 from asgiref.compatibility import guarantee_single_callable
 from asgiref.sync import sync_to_async
 from asgiref.wsgi import WsgiToAsgi
+from penstock import WSGIMiddleware
 from prometheus_client import CollectorRegistry, Counter, make_asgi_app, make_wsgi_app
 from sse_starlette.sse import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -85,7 +86,9 @@ single = guarantee_single_callable(Double)
 
 def plain(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [environ["REQUEST_METHOD"].encode(), b" ", environ["wsgi.input"].read()]
+    where = f"{environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']}:{environ['PATH_INFO']} "
+    return [where.encode(), environ["wsgi.input"].read()]
 
 
 wrapped = WsgiToAsgi(plain)
+mounted = Starlette(routes=[Mount("/old", WSGIMiddleware(plain))])

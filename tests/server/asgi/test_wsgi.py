@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
 
+import penstock
 import pytest
 from support.asgi import Answer, ask, http_scope
 
@@ -296,6 +297,11 @@ def test_a_websocket_is_refused() -> None:
         return sent
 
     assert asyncio.run(main()) == [{"type": "websocket.close"}]
+
+
+def test_within_an_asgi_application_it_has_the_name_that_uvicorn_has_for_it() -> None:
+    wrapped = penstock.WSGIMiddleware(starting([b"hello"]), workers=1)
+    assert ask(wrapped, root_path="/old", path="/old/x").body == b"hello"
 
 
 # ── files ──
