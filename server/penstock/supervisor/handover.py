@@ -53,11 +53,13 @@ class Handover:
         self._hears, childs_voice = os.pipe()
         childs_ear, self.lifeline = os.pipe()
         """Ours to hold open as long as the child is to live."""
+        # A number of its own: when a child has died early, the lifeline's may be another child's by the time of `give`.
+        self._tells = os.dup(self.lifeline)
         try:
             self.process = _start(childs_ear, childs_voice, self._inherited)
         except BaseException:
-            os.close(self._hears)
-            os.close(self.lifeline)
+            for end in (self._hears, self._tells, self.lifeline):
+                os.close(end)
             raise
         finally:
             os.close(childs_ear)
@@ -71,7 +73,7 @@ class Handover:
         OSError or ValueError when the child ends before; whoever waits for the process sees that, too.
         """
         try:
-            with open(self._hears, "rb") as voice, open(self.lifeline, "wb", closefd=False) as ear:
+            with open(self._hears, "rb") as voice, open(self._tells, "wb") as ear:
                 self.pid = pid = int(voice.readline())
                 tokens = self._inherited or [base64.b64encode(each.share(pid)).decode() for each in self._given]
                 ear.write(json.dumps({"sockets": tokens, "rest": rest}).encode() + b"\n")

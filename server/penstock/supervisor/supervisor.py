@@ -171,8 +171,8 @@ class Supervisor:
             worker.enter(Phase.RETIRING, now, self._wanted.retire_limit)
         elif word == "failed":
             self._on_failed(worker, str(message.get("message")), now)
-        elif word == "files" and self._watcher is not None:
-            self._watcher.note_loaded(message.get("paths", ()))
+        elif word == "files" and self._watcher is not None and isinstance(message.get("paths"), list):
+            self._watcher.note_loaded(each for each in message["paths"] if isinstance(each, str))
         elif word == "worn" and is_ready:
             self._wear(worker, str(message.get("because")))
         elif word in ("beat", "busy") and is_ready:

@@ -88,6 +88,26 @@ def test_a_child_gets_its_sockets_and_its_task(way: str, listeners: list[socket.
     assert finish(given) == 4
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a child is given numbers of other things there")
+def test_what_a_child_that_died_early_was_to_get_reaches_nobody_else(
+    way: str, listeners: list[socket.socket], tmp_path: Path
+) -> None:
+    (tmp_path / "child_for_test.py").write_text("import os, sys\nos.write(int(sys.argv[2]), b'%d\\n' % os.getpid())")
+    given = Handover(listeners)
+    given.process.wait(PATIENCE)
+    os.close(given.lifeline)
+    hears, tells = os.pipe()
+    os.dup2(tells, given.lifeline)
+    os.close(tells)
+    # Its thread comes only now to speak to it.
+    with suppress(OSError):
+        given.give({"app": "its own"})
+    os.close(given.lifeline)
+    assert os.read(hears, 1000) == b""
+    os.close(hears)
+    given.control.close()
+
+
 def hear_all(given: Handover) -> Any:
     given.control.settimeout(PATIENCE)
     octets = b""
@@ -125,9 +145,11 @@ def test_both_ends_of_the_ties_break_with_the_other_process(way: str, listeners:
 
 def test_a_child_without_a_supervisor_ends(way: str, listeners: list[socket.socket]) -> None:
     given = Handover(listeners)
-    os.close(given.lifeline)
+    # What it holds of the child's pipe ends with it.
+    for end in (given.lifeline, given._tells):
+        os.close(end)
     assert given.process.wait(PATIENCE) == 9
-    given.lifeline = os.open(os.devnull, os.O_WRONLY)
+    given.lifeline, given._tells = (os.open(os.devnull, os.O_WRONLY) for _ in range(2))
     with suppress(OSError):
         given.give({})
     finish(given)
