@@ -52,7 +52,10 @@ class _Rule(NamedTuple):
 
 
 _RULES = (
-    _Rule("forwarded_allow_ips", lambda value, _: "*" in value, "every client can say who it is; name the proxies instead"),
+    _Rule("forwarded_allow_ips", lambda value, other: other.proxy_headers and "*" in value,
+          "every client can say who it is; name the proxies instead"),
+    _Rule("proxy_protocol_allow_ips", lambda value, other: other.proxy_protocol and "*" in value,
+          "every client can say who it is; name the proxies instead"),
     _Rule("reload", lambda value, _: value, "for development: it serves whatever is saved"),
     _Rule("log_level", lambda value, _: value in ("debug", "trace"), "the log may hold what clients sent"),
     _Rule("limit_body", lambda value, _: value is None, "a request may be of any size, unless the application looks"),
@@ -94,9 +97,10 @@ def examine(found: Found) -> tuple[int, list[Finding]]:
     findings += [*_dangers(found), *_look_for_files(settings), *_try_sockets(settings)]
     with redirect_stdout(sys.stderr):
         try:
+            findings += [Finding(level, "options", text) for level, text in cli.beliefs(settings)]
             log.configure(replace(settings, log_level="warning"))
-        except log.LogConfigError as error:
-            findings.append(Finding("error", "options", str(error)))
+        except ValueError as error:
+            return runner.NOT_BOUND, [*findings, Finding("error", "options", str(error))]
         code = runner.NOT_BOUND if any(each.level == "error" for each in findings) else runner.ENDED
         started, result = time.monotonic(), runner.run_to_end(lambda: _live_and_die(found, findings))
     if result == runner.ENDED:

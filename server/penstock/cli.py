@@ -76,7 +76,7 @@ def serve(found: "Found") -> int:
     app, settings = found.app, found.settings
     try:
         log.configure(settings)
-        notes = _beliefs(settings)
+        notes = beliefs(settings)
     except ValueError as error:
         return complain(error)
     log.tell([*found.notes, *notes])
@@ -92,7 +92,7 @@ def serve(found: "Found") -> int:
     return runner.run_to_end(lambda: supervise(app, settings, count))
 
 
-def _beliefs(settings: "Settings") -> list[tuple[str, str]]:
+def beliefs(settings: "Settings") -> list[tuple[str, str]]:
     """Whom the settings trust to speak for others, for the log; ValueError for a list that is none."""
     from .connection.trust import Trust
 

@@ -113,6 +113,8 @@ class Option(NamedTuple):
                 # uvicorn's headers are pairs.
                 return tuple(":".join(map(str, each)) if isinstance(each, list | tuple) else each for each in value)
             return (value,) if isinstance(value, str) else value
+        if self.doc.metavar == "LIST" and isinstance(value, list | tuple):
+            return ",".join(map(str, value))
         return None if self.is_optional and self.kind is not str and value == "none" else value
 
     def check(self, value: Any, label: str = "") -> None:

@@ -45,6 +45,8 @@ _NEEDS = tuple((name, other) for other, names in {
     "reload": "reload_dirs reload_includes reload_excludes reload_delay reload_mode timeout_reload",
     "uds": "uds_mode uds_owner",
     "limit_max_requests": "limit_max_requests_jitter",
+    "proxy_headers": "forwarded_allow_ips",
+    "proxy_protocol": "proxy_protocol_allow_ips",
     "ssl_certfile": "ssl_keyfile_password ssl_version ssl_cert_reqs ssl_ca_certs ssl_ciphers",
 }.items() for name in names.split())  # fmt: skip
 
@@ -225,7 +227,7 @@ def _remarks(values: Mapping[str, Any], given: _Layer) -> list[tuple[str, str]]:
             notes.append(("info", f"{given[option.name].label}: {option.doc.instead}"))
     said = {name for name, each in given.items() if each.rank >= KEYWORD}
     for name, other in _NEEDS:
-        if name in said and values[name] != _known()[name].default and not values.get(other):
+        if name in said and values[name] != _known()[name].default and not values.get(other, _known()[other].default):
             notes.append(("warning", f"{given[name].label} does nothing without {_flag(other)}"))
     for other, name in _ALTERNATIVES:
         if name in said and values[name] != _known()[name].default and values.get(other) is not None:

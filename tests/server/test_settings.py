@@ -76,6 +76,7 @@ def test_several_texts_may_be_given_as_a_list_or_as_one_text() -> None:
     assert from_options({"reload_dirs": ["a", "b"], "reload_includes": "*.html", "reload_excludes": None}) == Settings(
         reload_dirs=("a", "b"), reload_includes=("*.html",))
     assert from_options({"host": "::1"}).host == ("::1",)
+    assert from_options({"forwarded_allow_ips": ["10.0.0.1", "10.1.0.0/16"]}).forwarded_allow_ips == "10.0.0.1,10.1.0.0/16"
     assert from_options({"host": None}).host == ("127.0.0.1",)
 
 

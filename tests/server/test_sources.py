@@ -75,6 +75,8 @@ def test_lists_in_the_environment_are_split_on_white_space() -> None:
 def test_what_platforms_say_in_common_counts_less_than_what_is_said_to_us() -> None:
     assert found({}, {"WEB_CONCURRENCY": "4"}).settings.workers == 4
     assert found({}, {"WEB_CONCURRENCY": "4", "UVICORN_WORKERS": "3"}).settings.workers == 3
+    for environ, trusted in (({}, "10.0.0.1"), ({"UVICORN_FORWARDED_ALLOW_IPS": "*"}, "*")):
+        assert found({}, {"FORWARDED_ALLOW_IPS": "10.0.0.1", **environ}).settings.forwarded_allow_ips == trusted
     assert wrong({}, {"WEB_CONCURRENCY": "0"}) == ["WEB_CONCURRENCY must be a whole number of at least 1, or none, not 0"]
 
 
@@ -102,8 +104,7 @@ def test_an_unknown_variable_of_ours_is_remarked_with_the_nearest() -> None:
 
 def test_uvicorns_variables_hold_only_for_its_own_options() -> None:
     assert found({}, {"UVICORN_LIMIT_HEAD": "1"}) == Found(None, Settings(), {}, [])
-    # One that it has and penstock means otherwise would be missing here on purpose.
-    assert {"port", "headers", "ssl_keyfile", "h11_max_incomplete_event_size"} <= UVICORN
+    assert UVICORN <= {"app"} | {option.name for option in options()}
 
 
 def test_all_that_is_wrong_is_told_at_once(here: Path) -> None:
@@ -192,13 +193,14 @@ def test_of_two_ways_to_say_where_to_listen_the_stronger_source_counts(here: Pat
 @pytest.mark.parametrize("given, told", [
     ({"reload_dirs": ["a"]}, "--reload-dir does nothing without --reload"),
     ({"ssl_ca_certs": "ca.pem"}, "--ssl-ca-certs does nothing without --ssl-certfile"),
+    ({"forwarded_allow_ips": "*", "proxy_headers": False}, "--forwarded-allow-ips does nothing without --proxy-headers"),
     ({"uds_mode": "600"}, "--uds-mode does nothing without --uds"),
     ({"uds": "a", "port": "1"}, "--port does nothing beside --uds"),
     ({"fd": "3", "host": ["::"]}, "--host does nothing beside --fd"),
 ])
 def test_what_does_nothing_is_remarked(given: dict[str, Any], told: str, here: Path) -> None:
     assert found(given).notes == [("warning", told)]
-    environ = {f"PENSTOCK_{name.upper()}": " ".join(value) if isinstance(value, list) else value for name, value in given.items()}
+    environ = {f"PENSTOCK_{name.upper()}": " ".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
     assert found({}, environ).notes == []
 
 
@@ -227,8 +229,9 @@ def test_an_option_under_another_name_counts_where_the_first_is_not_given() -> N
 def test_keywords_are_taken_as_they_are_and_of_the_environment_what_uvicorn_takes() -> None:
     app = object()
     environ = {"WEB_CONCURRENCY": "2", "PENSTOCK_PORT": "1", "UVICORN_PORT": "1"}
-    result = from_keywords(app, {"backlog": 5, "workers": None, "reload_dirs": None}, environ)
-    assert (result.app, result.settings) == (app, Settings(backlog=5, workers=2))
+    environ["FORWARDED_ALLOW_IPS"] = "10.0.0.1"
+    result = from_keywords(app, {"backlog": 5, "workers": None, "reload_dirs": None, "forwarded_allow_ips": None}, environ)
+    assert (result.app, result.settings) == (app, Settings(backlog=5, workers=2, forwarded_allow_ips="10.0.0.1"))
     assert (result.origins["backlog"], result.origins["workers"]) == ("keyword", "WEB_CONCURRENCY")
     assert from_keywords(app, {"workers": 1}, environ).settings.workers == 1
 
