@@ -13,7 +13,7 @@ from support.serving import Server, serving
 
 
 def serve(name: str, *options: str) -> AbstractContextManager[Server]:
-    return serving(f"small_apps:{name}", "--app-dir", str(APPS), *options)
+    return serving(name, "--app-dir", str(APPS), *options)
 
 
 def get(server: Server, path: str = "/", **more: str) -> httpx.Response:
@@ -21,7 +21,7 @@ def get(server: Server, path: str = "/", **more: str) -> httpx.Response:
 
 
 def test_events_arrive_one_by_one_and_end_when_nobody_reads() -> None:
-    with serve("sse") as server:
+    with serve("sse_app") as server:
         with httpx.stream("GET", server.url, trust_env=False, timeout=15) as answer:
             lines = answer.iter_lines()
             assert [next(lines) for _ in range(5)] == ["id: 0", "event: tick", "data: 0", "data: 0", ""]
@@ -30,7 +30,7 @@ def test_events_arrive_one_by_one_and_end_when_nobody_reads() -> None:
 
 
 def test_events_do_not_hold_up_the_end_of_the_server() -> None:
-    with serve("sse") as server, httpx.stream("GET", server.url, trust_env=False, timeout=15) as answer:
+    with serve("sse_app") as server, httpx.stream("GET", server.url, trust_env=False, timeout=15) as answer:
         next(answer.iter_lines())
         begin = time.monotonic()
         assert server.stop() == 0
@@ -38,7 +38,7 @@ def test_events_do_not_hold_up_the_end_of_the_server() -> None:
         assert time.monotonic() - begin < 8
 
 
-@pytest.mark.parametrize("name", ["metrics", "metrics_wsgi"])
+@pytest.mark.parametrize("name", ["metrics_app", "metrics_app:wsgi"])
 def test_metrics_are_read(name: str) -> None:
     with serve(name) as server:
         assert "looks_total 3.0" in get(server, "/metrics").text
@@ -60,12 +60,12 @@ def test_socket_io_talks_by_polling() -> None:
         # Without it the client waits for the end of a poll that the server answers half a minute later.
         await client.eio.disconnect(abort=True)
 
-    with serve("io", "--timeout-graceful-shutdown", "1") as server:
+    with serve("socketio_app", "--timeout-graceful-shutdown", "1") as server:
         asyncio.run(asyncio.wait_for(talk(server.url), 30))
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("name", ["Double", "single"])
+@pytest.mark.parametrize("name", ["asgiref_app:Double", "asgiref_app:single"])
 def test_a_double_callable_answers_as_it_is_and_made_single(name: str) -> None:
     with serve(name) as server:
         assert get(server, "/path").text == "/path"
@@ -73,6 +73,6 @@ def test_a_double_callable_answers_as_it_is_and_made_single(name: str) -> None:
 
 def test_a_wsgi_application_answers_through_an_adapter_mounted_and_as_it_is() -> None:
     for name, path, seen in [("wrapped", "/x", ":/x"), ("plain", "/x", ":/x"), ("mounted", "/old/x", "/old:/x")]:
-        with serve(name) as server:
+        with serve(f"asgiref_app:{name}") as server:
             answer = httpx.post(server.url + path, content=b"hello" * 1000, trust_env=False)
             assert answer.text == f"POST {seen} " + "hello" * 1000
