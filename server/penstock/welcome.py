@@ -2,7 +2,7 @@
 
 Plain ASGI, no dependency: the page (its text is `welcome.html`) shows the request as the server saw it,
 `/clock` is a stream of Server-Sent Events, `/echo` takes a form and answers as a page or, to a script, as
-JSON. Everything that came from a client is escaped on its way into the page.
+JSON, `/socket` is a WebSocket that says everything back. Everything that came from a client is escaped on its way into the page.
 """
 
 import asyncio
@@ -41,6 +41,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await _live(scope, receive, send)
     elif scope["type"] == "http":
         await _answer(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await _talk(scope, receive, send)
     else:
         raise ValueError(f"the welcome application knows nothing of {scope['type']}")
 
@@ -94,6 +96,22 @@ async def _tick(method: str, receive: Receive, send: Send) -> None:
 async def _wait_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _talk(scope: Scope, receive: Receive, send: Send) -> None:
+    """What a WebSocket says comes back: text with how much it was, octets as they are."""
+    await receive()
+    if scope["path"].removeprefix(scope.get("root_path", "")) != "/socket":
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "websocket.accept"})
+    try:
+        while (message := await receive())["type"] == "websocket.receive":
+            text = message.get("text")
+            answer = {"bytes": message.get("bytes")} if text is None else {"text": f"The server heard {len(text)} characters: {text}"}
+            await send({"type": "websocket.send", **answer})
+    except OSError:
+        pass  # the client left under the answer
 
 
 async def _echo(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -142,5 +143,34 @@ def test_lifespan_leaves_the_start_time_in_the_state() -> None:
 
 
 def test_what_it_does_not_know_it_refuses() -> None:
-    with pytest.raises(ValueError, match="websocket"):
-        ask(app, type="websocket")
+    with pytest.raises(ValueError, match="carrier pigeon"):
+        ask(app, type="carrier pigeon")
+
+
+def talk(path: str, *messages: dict[str, Any], root_path: str = "") -> list[dict[str, Any]]:
+    """What the application says to a WebSocket that says these and leaves."""
+    sent: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = [{"type": "websocket.connect"}, *messages, {"type": "websocket.disconnect", "code": 1000}]
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("text") == "The server heard 4 characters: gone":
+            raise OSError
+        sent.append(message)
+
+    asyncio.run(app({"type": "websocket", "path": root_path + path, "root_path": root_path}, receive, send))
+    return sent
+
+
+def test_a_websocket_hears_back_what_it_says() -> None:
+    said: list[dict[str, Any]] = [{"type": "websocket.receive", "text": "h\u00e9"}, {"type": "websocket.receive", "bytes": b"\0"}, {"type": "websocket.receive", "text": "gone"}]
+    assert talk("/socket", *said, root_path="/under") == [
+        {"type": "websocket.accept"}, {"type": "websocket.send", "text": "The server heard 2 characters: h\u00e9"},
+        {"type": "websocket.send", "bytes": b"\0"},
+    ]
+
+
+def test_a_websocket_elsewhere_is_not_wanted() -> None:
+    assert talk("/clock") == [{"type": "websocket.close"}]

@@ -134,14 +134,15 @@ def read_slowly(octets: bytes) -> list[Event]:
 
 
 def _may_become_text(octets: bytes) -> bool:
-    """Whether something could follow that makes it UTF-8."""
+    """Whether something could follow that makes it UTF-8, so far as Python can tell."""
     for rest in (b"", b"\x80", b"\x80\x80", b"\x80\x80\x80", b"\x90\x80\x80", b"\xa0\x80", b"\x90\x80", b"\xa0\x80\x80", b"\x8f\xbf\xbf"):
         try:
             (octets + rest).decode()
         except UnicodeDecodeError:
             continue
         return True
-    return octets.endswith((b"\xed\xa0", b"\xed")) and _may_become_text(octets[: octets.rindex(b"\xed")])
+    # Of a surrogate Python sees only at its third octet that it is none.
+    return octets[-2:-1] == b"\xed" and octets[-1] >= 0xA0 and _may_become_text(octets[:-2] + b"\xed")
 
 
 def _control(opcode: int, payload: bytes) -> Event | None:
