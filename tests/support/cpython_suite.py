@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import json
 import selectors
+import signal
 import sys
 import unittest
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ def name_of(test: unittest.TestCase) -> str:
 
 def main(module_name: str, left_out: set[str]) -> None:
     install()
+    # A shell starts what runs in the background with SIGINT ignored; tests that interrupt themselves would go on for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     module = importlib.import_module(f"test.test_asyncio.{module_name}")
     wanted, matched = unittest.TestSuite(), set()
     for test in each_test(unittest.defaultTestLoader.loadTestsFromModule(module)):
