@@ -333,6 +333,14 @@ def test_time_in_which_all_processes_were_stopped_is_no_silence(tmp_path: Path) 
         server.kill()
 
 
+def test_a_first_start_that_hangs_is_shown_and_ends_with_3(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import time\ntime.sleep(1000)\n")
+    ended = run_to_end("main:app", "--port", "0", "--workers", "2", "--timeout-startup", "6", cwd=tmp_path, patience=40)
+    assert ended.returncode == 3
+    assert "is still starting. It stands here:" in ended.stderr and 'main.py", line 2 in <module>' in ended.stderr
+    assert ended.stderr.count("is still starting after 10 s") == 1
+
+
 def test_a_blocked_worker_is_shown_and_others_serve(fleet: Fleet) -> None:
     with fleet("--workers", "2", "--timeout-worker-healthcheck", "1.5", "--timeout-graceful-shutdown", "0") as server:
         with Client((server.host, server.port)) as client:

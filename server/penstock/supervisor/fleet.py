@@ -24,7 +24,7 @@ STEADY = 3.0
 BROKEN_OFF = 2.0
 """Seconds that a worker gets to leave which is no longer wanted and was not ready yet."""
 
-LAST_QUESTION = 1.0
+LAST_QUESTION = 2.0
 """Seconds before one that does not leave is killed, at which it is asked what holds it."""
 
 NOT_STARTED, GIVEN_UP, FORCED, NOT_BOUND = 3, 1, 1, 1

@@ -406,13 +406,13 @@ def test_what_holds_a_worker_is_asked_before_it_is_killed(play: Play, caplog: py
         bench.supervisor.renew("SIGHUP")
         await bench.turns()
         await bench.say(FakeWorker.made[1], "ready")
-        await bench.pass_time(9)
+        await bench.pass_time(8)
         assert one.heard == ["drain"]
         await bench.say(one, "leaving")
         await bench.pass_time(1)
         await bench.say(one, "leaving")
         assert one.heard == ["drain", "question"] and "is still retiring. It stands here" in caplog.text
-        await bench.pass_time(1)
+        await bench.pass_time(2)
         assert one.heard == ["drain", "question"] and one.is_killed
 
     play(scene)
