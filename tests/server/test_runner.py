@@ -178,7 +178,7 @@ def test_an_app_that_fails_to_stop_is_told_and_the_end_is_one_in_peace(caplog: p
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await receive()
         await send({"type": "lifespan.shutdown.failed", "message": "the pool is gone"})
 
@@ -190,7 +190,7 @@ def test_an_app_that_waits_while_it_stops_can_be_forced(caplog: pytest.LogCaptur
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await receive()
         asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
         await asyncio.Event().wait()

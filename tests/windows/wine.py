@@ -71,6 +71,7 @@ def environment() -> dict[str, str]:
         "WINEDLLOVERRIDES": "mscoree=d;mshtml=d",
         "PYTHONPATH": ";".join(map(windows_path, roots)),
         "PYTHONPYCACHEPREFIX": windows_path(CACHE / "pycache"),
+        "PYTHONUNBUFFERED": "1",
     }
 
 
