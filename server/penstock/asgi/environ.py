@@ -23,6 +23,9 @@ _MAX_KEYS = 1024
 
 _MOST_BUFFERED = 65536
 
+# As a number: see `scope.py`.
+_PERCENT = ord("%")
+
 
 def environ_of(scope: Scope, fetch: Callable[[], tuple[bytes, bool]], has_siblings: bool) -> Environ:
     """A fresh environment. `fetch` waits for the next piece of the body; `has_siblings`: other processes serve, too."""
@@ -30,7 +33,8 @@ def environ_of(scope: Scope, fetch: Callable[[], tuple[bytes, bool]], has_siblin
     root = scope.get("root_path", "").encode()
     query = scope["query_string"].decode("latin-1")
     target = path.decode("latin-1") + ("?" + query if query else "")
-    path = unquote_to_bytes(path)
+    if _PERCENT in path:
+        path = unquote_to_bytes(path)
     name, port = scope.get("server") or ("localhost", None)
     if port is None:
         name, port = "localhost", 443 if scope["scheme"] == "https" else 80

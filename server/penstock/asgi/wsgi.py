@@ -22,6 +22,9 @@ _WITHOUT_BODY = (204, 304)
 _NAMES: dict[str, bytes] = {}
 _MAX_NAMES = 1024
 
+_CODES: dict[str, int] = {}
+_MAX_CODES = 256
+
 _FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 _SENDFILE = "http.response.zerocopysend"
 
@@ -121,13 +124,12 @@ class _Response:
                 exc_info = None
         elif self._head is not None:
             raise RuntimeError("start_response was called a second time, without exc_info")
-        code = status[:3] if isinstance(status, str) else ""
-        if not code.isdecimal() or not code.isascii() or status[3:4].strip():
-            raise ValueError(f"the status given to start_response must be text such as '200 OK', not {status!r}")
-        self._head = {"type": "http.response.start", "status": int(code), "headers": [_encoded(*field) for field in headers]}
-        length = dict(self._head["headers"]).get(b"content-length", b"")
-        self._has_body = self._scope["method"] != "HEAD" and int(code) not in _WITHOUT_BODY
-        self._left = int(length) if self._has_body and length.isdigit() else None
+        code = (_CODES.get(status) if type(status) is str else None) or _read_status(status)
+        fields = [_encoded(name, value) for name, value in headers]
+        self._head = {"type": "http.response.start", "status": code, "headers": fields}
+        self._has_body = self._scope["method"] != "HEAD" and code not in _WITHOUT_BODY
+        length = dict(fields).get(b"content-length", b"") if self._has_body else b""
+        self._left = int(length) if length.isdigit() else None
         return self.write
 
     def write(self, block: bytes) -> None:
@@ -174,6 +176,16 @@ class _Response:
         # The application closes the file when this returns.
         self._bridge.sync()
         return True
+
+
+def _read_status(status: object) -> int:
+    """The number of a status line; those seen before are remembered while there is room."""
+    code = status[:3] if isinstance(status, str) else ""
+    if not isinstance(status, str) or not code.isdecimal() or not code.isascii() or status[3:4].strip():
+        raise ValueError(f"the status given to start_response must be text such as '200 OK', not {status!r}")
+    if len(_CODES) < _MAX_CODES and len(status) <= 64:
+        _CODES[status] = int(code)
+    return int(code)
 
 
 def _checked(block: object) -> bytes:

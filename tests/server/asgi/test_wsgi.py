@@ -11,6 +11,7 @@ import penstock
 import pytest
 from support.asgi import Answer, ask, http_scope
 
+from penstock.asgi import wsgi as module
 from penstock.asgi.wsgi import Wsgi
 from penstock.connection.exchange import ClientDisconnected
 
@@ -145,6 +146,13 @@ def test_what_an_application_does_wrong_is_told_to_it(app: App, told: str) -> No
 
 def test_a_header_may_be_what_http_allows() -> None:
     assert answer_of(starting([], [("X", "a\tb\xa0")])).messages[0]["headers"] == [(b"x", b"a\tb\xa0")]
+
+
+def test_what_comes_again_and_again_is_not_remembered_without_end() -> None:
+    for number in range(module._MAX_NAMES + 10):
+        answer = answer_of(starting([], [(f"X-{number}", "")], f"{201 + number % 9} {number}"))
+        assert answer.status == 201 + number % 9 and answer.headers == {f"x-{number}": ""}
+    assert len(module._NAMES) <= module._MAX_NAMES and len(module._CODES) <= module._MAX_CODES
 
 
 def test_start_response_is_called_once() -> None:
