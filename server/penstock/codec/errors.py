@@ -7,8 +7,8 @@ app's: what it asked for cannot be put on the wire, and nothing of it was. Both 
 _LOOKS = (
     (b"\x16\x03", "a TLS handshake: https spoken to a plain port"),
     (b"PRI * HTTP/2", "HTTP/2 with prior knowledge; HTTP/1.1 is spoken here"),
-    (b"PROXY ", "a PROXY protocol line, which no option of this server expects"),
-    (b"\r\n\r\n\0\r\nQUIT\n", "a PROXY protocol header (version 2), which no option of this server expects"),
+    (b"PROXY ", "a PROXY protocol line; --proxy-protocol would expect it"),
+    (b"\r\n\r\n\0\r\nQUIT\n", "a PROXY protocol header (version 2); --proxy-protocol would expect it"),
     (b"SSH-", "an SSH client"),
     (b"EHLO ", "a mail client"),
     (b"CONNECT ", "a client that takes this server for a proxy"),
