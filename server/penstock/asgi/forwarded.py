@@ -61,12 +61,13 @@ class Reader:
 
     def read(self, scope: Scope) -> bool:
         """Change `scope` accordingly; whether its client is another one then."""
-        names, found = self._names, dict[bytes, list[bytes]]()
-        for name, value in scope["headers"]:
-            if name in names:
-                found.setdefault(name, []).append(value)
-        if not found:
+        names = self._names
+        told = [field for field in scope["headers"] if field[0] in names]
+        if not told:
             return False
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in told:
+            found.setdefault(name, []).append(value)
         client = scope["client"]
         if FORWARDED in found:
             _set_all(scope, self._element(found[FORWARDED]))

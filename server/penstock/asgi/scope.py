@@ -23,24 +23,24 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None,
 
     `forward` knows what proxies say.
     """
-    head = exchange.head
     connection = exchange.connection
-    raw_path = head.path
+    # Taken apart at once: a look at each by its name costs four times as much.
+    method, raw_path, query, version, fields = exchange.head[:5]
     path = (unquote_to_bytes(raw_path) if _PERCENT in raw_path else raw_path).decode("utf-8", "replace")
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
-        "http_version": head.version,
+        "http_version": version,
         "server": connection.server,
         "client": connection.client,
         "scheme": connection.scheme,
-        "method": head.method,
+        "method": method,
         "root_path": root_path,
         "path": root_path + path if root_path else path,
         "raw_path": root_path.encode() + raw_path if root_path else raw_path,
-        "query_string": head.query,
-        "headers": head.fields.copy(),
-        "extensions": OFFERED[head.version].copy(),
+        "query_string": query,
+        "headers": fields.copy(),
+        "extensions": OFFERED[version].copy(),
     }
     if connection.is_secure:
         add_tls(scope["extensions"], connection)

@@ -20,6 +20,9 @@ TCHAR = b"!#$%&'*+-.^_`|~" + _DIGIT + _ALPHA
 # Everything but the other control octets: CR, LF and NUL must be refused, the rest of CTL is "invalid" too.
 FIELD_OCTETS = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
+# The same as a table: a forbidden octet becomes 0. Cheaper where there is little to look at.
+FIELD_MARKS = bytes(octet in FIELD_OCTETS for octet in range(256))
+
 # RFC 9112 2.2     A line ends with CRLF; neither octet of it may stand alone. This finds the first octet that may not
 # stand in a head. A CR that ends what has come may get its LF yet.
 BAD_OCTET = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r(?=[^\n])|(?<!\r)\n")

@@ -129,15 +129,17 @@ class Http1Codec:
         if head is None:
             return None
         self._is_ordinary = False
-        if not head.body_length:
+        # Taken apart at once: a look at each by its name costs four times as much.
+        method, _, _, version, _, body_length, keeps_alive, _, _ = head
+        if not body_length:
             self._request = _COMPLETE
-            self._is_ordinary = head.keeps_alive and head.version == "1.1" and head.method != "HEAD"
-        elif head.body_length == CHUNKED:
+            self._is_ordinary = keeps_alive and version == "1.1" and method != "HEAD"
+        elif body_length == CHUNKED:
             self._request = _BODY
             self._reader = ChunkedReader(self._limits.head, self._limits.fields)
         else:
             self._request = _BODY
-            self._reader = LengthReader(head.body_length)
+            self._reader = LengthReader(body_length)
         return head
 
     def _read_body(self) -> Event | None:

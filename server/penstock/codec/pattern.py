@@ -11,7 +11,7 @@ without it. So it changes how fast a head is read, never what comes of it.
 
 from .events import Field, RequestHead
 from .fields import DECISIVE_NAMES
-from .grammar import FIELD_OCTETS, ORIGIN_LINE
+from .grammar import FIELD_MARKS, ORIGIN_LINE
 from .target import METHODS
 
 # What RequestHead(…) comes to, without a trip through Python.
@@ -58,13 +58,13 @@ class Pattern:
             fields[place] = name, value.strip(b" \t")
             start = end
         # More lines than the pattern has, or an octet that no value may have: others say what is wrong.
-        if start + len(self._end) != len(octets) or b"".join(values).translate(None, FIELD_OCTETS):
+        if start + len(self._end) != len(octets) or 0 in b"".join(values).translate(FIELD_MARKS):
             return None
         token, path, query = line.groups()
         method = METHODS.get(token)
         if method is None:
             return None
-        return _new_tuple(RequestHead, (method, path, query, "1.1", fields, *self._rest))
+        return _new_tuple(RequestHead, (method, path, query, "1.1", fields) + self._rest)
 
 
 def in_common(octets: bytes, head: RequestHead, known: list[Field], places: frozenset[int]) -> Pattern | None:
