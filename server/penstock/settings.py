@@ -150,7 +150,7 @@ class Settings:
         group=_PROCESSES, metavar="MIB", minimum=1))
     timeout_worker_healthcheck: float = field(default=5.0, metadata=doc(
         "Silence of a worker, in seconds, after which its stacks are shown; after twelve times that it is replaced.",
-        group=_PROCESSES, metavar="SECONDS", minimum=1.5))
+        group=_PROCESSES, metavar="SECONDS", minimum=1))
     control: str = field(default="", metadata=doc(
         "Where penstock ctl finds the supervisor: the path of a Unix socket; on Windows of a file that says where.",
         group=_PROCESSES, metavar="PATH"))

@@ -26,7 +26,7 @@ from .handover import EARLY, Post, take
 from .memory import resident
 
 BEAT = 1.0
-"""Seconds between two signs of life."""
+"""Seconds between two signs of life, where they are not looked for more often."""
 
 BUSY_AFTER = 0.05
 """Seconds after a new connection in which the supervisor is told how much runs, if that has changed."""
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 async def _live(post: Post, settings: Settings) -> int:
-    line = _Line(Control(post.control), runner.Stopping(("SIGTERM", "SIGBREAK")), settings.reload)
+    line = _Line(Control(post.control), runner.Stopping(("SIGTERM", "SIGBREAK")), settings)
     try:
         app, sockets = post.rest["app"], post.sockets
         return await runner.serve(app, settings, lambda: sockets, line.stopping, line.tell_ready)
@@ -75,14 +75,15 @@ async def _live(post: Post, settings: Settings) -> int:
 class _Line:
     """The control line on the child's loop."""
 
-    def __init__(self, control: Control, stopping: runner.Stopping, tells_files: bool) -> None:
+    def __init__(self, control: Control, stopping: runner.Stopping, settings: Settings) -> None:
         self.control = control
         self.stopping = stopping
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(control.fileno(), self._on_readable)
         self._beat: asyncio.TimerHandle | None = None
         self._busy: asyncio.TimerHandle | None = None
-        self._tells_files = tells_files
+        self._tells_files = settings.reload
+        self._pause = min(BEAT, settings.timeout_worker_healthcheck / 3)
         self._told = self._told_running = 0
 
     def tell_ready(self, server: runner.Server) -> None:
@@ -113,7 +114,7 @@ class _Line:
         word, server = "leaving" if self.stopping.first.is_set() else "beat", self._server
         self._told_running = server.running
         self.control.mention(word, running=server.running, answered=server.answered, memory=resident())
-        self._beat = self._loop.call_later(BEAT, self._tell_beat)
+        self._beat = self._loop.call_later(self._pause, self._tell_beat)
 
     def _on_accepted(self) -> None:
         """More may run soon, and the others should know before the next beat."""

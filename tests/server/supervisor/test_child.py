@@ -162,6 +162,21 @@ def test_a_trial_that_fails_is_a_start_that_fails(start: Any) -> None:
     assert child.output.wait_end() == 3 and "shutdown" in child.output.stdout
 
 
+def test_where_signs_of_life_are_looked_for_often_there_are_more(start: Any) -> None:
+    child = start(timeout_worker_healthcheck=1)
+    child.wait_word("ready")
+    begin = time.monotonic()
+    for _ in range(3):
+        child.wait_word("beat")
+    often = time.monotonic() - begin
+    child = start()
+    child.wait_word("ready")
+    begin = time.monotonic()
+    for _ in range(3):
+        child.wait_word("beat")
+    assert often < time.monotonic() - begin
+
+
 def test_told_to_drain_it_ends_in_peace(start: Any) -> None:
     child = start()
     child.wait_word("ready")
