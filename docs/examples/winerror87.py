@@ -43,7 +43,7 @@ def accept_in_a_process(listener: Any, kind: str) -> str:
         # The child speaks first: in a virtual environment child.pid is a launcher's, not the interpreter's.
         pid = int(child.stdout.readline())
         token = base64.b64encode(listener.share(pid)).decode() if IS_WINDOWS else str(listener.fileno())
-        said, _ = child.communicate(token + "\n", timeout=30)
+        said, _ = child.communicate(token + "\n", timeout=60)
         return said.strip()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support import processes
 from support.client import ask, request
-from support.serving import BANNER, CHECKOUT, Server, environment
+from support.serving import BANNER, CHECKOUT, PATIENCE, Server, environment
 
 windows_only = pytest.mark.skipif(sys.platform != "win32", reason="there is no such thing here")
 
@@ -35,7 +35,7 @@ def test_the_second_process_fails_on_the_proactor_loop_and_not_on_ours() -> None
     """The control: where this does not fail in the old way, the other tests prove nothing."""
     done = subprocess.run(
         [sys.executable, CHECKOUT / "docs" / "examples" / "winerror87.py"], env=environment(), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=4 * PATIENCE, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     proactor, ours = re.split("^penstock loop\n", done.stdout, flags=re.MULTILINE)
@@ -93,7 +93,7 @@ def test_reload_needs_no_console_and_minds_none(flags: int, tmp_path: Path) -> N
 @windows_only
 def test_reload_works_behind_a_virtual_environments_launcher(tmp_path: Path) -> None:
     """There `Popen` knows the launcher's process id, for which a shared socket is of no use."""
-    made = subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=False, timeout=60)
+    made = subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=False, timeout=PATIENCE)
     if made.returncode:
         pytest.skip("this Python makes no virtual environments")
     (tmp_path / "app").mkdir()
