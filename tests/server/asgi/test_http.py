@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,6 +231,53 @@ def test_a_body_shorter_than_its_length_cuts_the_connection(serve: Serve, caplog
     wire = serve(sends(start, *body(b"half", b"")))
     assert not wire.service.connections
     assert "6 octets shorter" in caplog.text
+
+
+# -- extensions, and their order; what each of them does is in test_extensions.py
+
+GET_TE = request(fields="te: trailers\r\n")
+PROMISING: Message = {**START, "trailers": True}
+TRAILERS: Message = {"type": "http.response.trailers", "headers": [(b"x-sum", b"5")]}
+HINT: Message = {"type": "http.response.early_hint", "links": [b"</a>"]}
+FILE = Path(__file__).with_name("conftest.py")
+HERE: Message = {"type": "http.response.pathsend", "path": str(FILE)}
+
+
+@pytest.mark.parametrize("messages, end", [
+    ([HINT, PROMISING, HINT, BODY, TRAILERS], b"\r\n5\r\nhello\r\n0\r\nx-sum: 5\r\n\r\n"),
+    ([PROMISING, *body(b"a", b"b"), {**TRAILERS, "more_trailers": True}, {"type": "http.response.trailers"}], b"b\r\n0\r\nx-sum: 5\r\n\r\n"),
+    ([START, HERE], FILE.read_bytes()),
+    ([PROMISING, HERE, TRAILERS, BODY], FILE.read_bytes()),
+])
+def test_extensions_have_their_order(serve: Serve, messages: list[Message], end: bytes) -> None:
+    wire = serve(sends(*messages), GET_TE + GET_TE)
+    heard = wire.hear()
+    assert heard.endswith(end) and heard.count(b"HTTP/1.1 200 ") == 2 and heard.count(b" 103 ") == 2 * messages.count(HINT)
+
+
+def test_a_part_of_a_file_is_a_piece_of_the_body(serve: Serve) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await send(START)
+        with open(__file__, "rb") as file:
+            part = {"type": "http.response.zerocopysend", "file": file, "offset": 0, "count": 6}
+            await send({**part, "more_body": True})
+            await send(part)
+
+    assert serve(app).hear().endswith(b"\r\n\r\n6\r\nimport\r\n6\r\nimport\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("messages, told", [
+    ([TRAILERS], "http.response.trailers came before http.response.start"),
+    ([HERE], "http.response.pathsend came before http.response.start"),
+    ([START, *body(b"a", b"")[:1], HERE], "http.response.pathsend came where http.response.body was expected"),
+    ([PROMISING, TRAILERS], "http.response.trailers came where http.response.body before its trailers was expected"),
+    ([PROMISING, BODY, HINT], "http.response.early_hint came where http.response.trailers was expected"),
+])
+def test_an_extension_out_of_order_is_a_mistake(
+    serve: Serve, messages: list[Message], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(sends(*messages), GET_TE)
+    assert f"RuntimeError: {told}" in caplog.text
 
 
 # -- failures of the app

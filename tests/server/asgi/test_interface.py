@@ -97,6 +97,11 @@ def test_a_double_callable_answers_and_is_told_its_version(app: Any) -> None:
     assert answer.body == b"hello" and answer.headers == {"x-version": "2.0"}
 
 
+def test_what_is_called_by_wsgi_is_made_one_of_asgi() -> None:
+    made = adapt(wsgi, "auto", wsgi_threads=2)
+    assert interface_of(made) == "asgi3" and type(made).__name__ == "Wsgi"
+
+
 def test_what_is_of_the_present_is_called_as_it_is() -> None:
     assert adapt(asgi3, "auto") is asgi3 and adapt(endpoint, "auto") is endpoint
 

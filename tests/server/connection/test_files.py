@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import os
 from collections.abc import Callable
@@ -300,3 +301,16 @@ def test_a_client_that_went_before_is_told(wired: Make, sender: Callable[..., Se
     wire.connection.channel.is_broken = True
     wire.say(GET)
     assert type(app.raised[0]) is ClientDisconnected
+
+
+def test_any_loop_that_watches_sockets_will_do(sender: Callable[..., Sender]) -> None:
+    loop = asyncio.SelectorEventLoop()
+    wire = Wire(loop, sender(), send_buffer=4096)
+    try:
+        wire.say(GET)
+        assert body_of(wire.hear()) == LARGE_ONE
+        wire.say(GET)
+        assert body_of(wire.hear()) == LARGE_ONE
+    finally:
+        wire.close()
+        loop.close()
