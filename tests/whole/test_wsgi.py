@@ -144,6 +144,12 @@ def test_a_slow_client_holds_the_application_back(server: Server) -> None:
         client.take(1_000_000)
 
 
+def test_a_websocket_is_refused(client: Client) -> None:
+    handshake = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    client.send(request("/", "GET", handshake))
+    assert client.answer().status == 403
+
+
 def test_a_file_is_sent(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 20_000)

@@ -77,8 +77,12 @@ def _import(name: str, folder: str | None) -> ModuleType:
 def _check_place(module: ModuleType, named: Spec) -> None:
     """Whether the module is that of the file that was named: another of its name may have been imported already."""
     place = getattr(module, "__file__", None)
-    if named.file is not None and (place is None or os.path.realpath(place) != os.path.realpath(named.file)):
+    if named.file is not None and (place is None or _same(place) != _same(named.file)):
         fail(f'{named.file} cannot be imported as "{named.module}": that is {place or "built in"}; give it another name')
+
+
+def _same(path: str) -> str:
+    return os.path.normcase(os.path.realpath(path))
 
 
 def _has_frames(trace: str) -> bool:
