@@ -90,8 +90,7 @@ class Watcher:
 
     def explain(self) -> Iterator[str]:
         """What is watched and why, line by line; and what is left out that a user may miss."""
-        for root in self._roots:
-            yield f"Below {root}:"
+        yield from (f"Below {root}:" for root in self._roots)
         for folder in sorted(self._folders):
             with suppress(OSError), os.scandir(folder) as entries:
                 for each in sorted(entries, key=lambda each: each.name):
@@ -152,10 +151,10 @@ class Watcher:
         try:
             if not entry.is_dir():
                 return self._patterns.judge_file(entry.name, below)
-            if os.path.exists(os.path.join(entry.path, "pyvenv.cfg")):
-                return False, "a virtual environment"
-            # They may lead around in circles.
-            return (False, "a link") if entry.is_symlink() else self._patterns.judge_folder(entry.name, below)
+            # Links may lead around in circles.
+            is_environment = os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
+            reason = "a virtual environment" if is_environment else "a link" if entry.is_symlink() else ""
+            return (False, reason) if reason else self._patterns.judge_folder(entry.name, below)
         except OSError as error:
             return False, str(error)
 
@@ -177,10 +176,9 @@ class Habit:
     def is_new(self, now: float) -> bool:
         """Note a reload; True for one that makes it `OFTEN` within `SOON`. Then it begins to count anew."""
         self._reloads = [*(each for each in self._reloads if now - each < SOON), now]
-        if len(self._reloads) < OFTEN:
-            return False
-        self._reloads.clear()
-        return True
+        is_often = len(self._reloads) >= OFTEN
+        self._reloads = [] if is_often else self._reloads
+        return is_often
 
 
 def _in_turn(waiting: list[str], everything: Iterable[str]) -> Iterator[str]:
