@@ -109,12 +109,7 @@ def _read_offers(fields: list[Field]) -> list[Offer]:
         match = EXTENSION.match(value, at)
         if match is None:
             raise ProtocolError(400, "malformed Sec-WebSocket-Extensions", "RFC 6455 9.1", excerpt=value[at:])
-        parameters = [(name, text and text.replace(b"\\", b"").strip(b'"')) for name, text in _parameters(match[2])]
-        offers.append((match[1], parameters))
+        pairs = EXTENSION_PARAMETER.findall(match[2])
+        offers.append((match[1], [(name, text.replace(b"\\", b"").strip(b'"') or None) for name, text in pairs]))
         at = match.end()
     return offers
-
-
-def _parameters(octets: bytes) -> list[tuple[bytes, bytes | None]]:
-    """What stands behind an extension's name, which was checked: names with a value, perhaps still quoted, or None."""
-    return [(match[1], match[2]) for match in EXTENSION_PARAMETER.finditer(octets)]

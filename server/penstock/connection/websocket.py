@@ -207,10 +207,7 @@ class WebSocketConnection(Connection):
 
     def say_close(self, close: Close) -> None:
         """The app ends it: our Close, unless the client's waits for its answer. ValueError for a code that cannot be sent."""
-        if self._close is not None:
-            self._answer_close(self._close)
-        else:
-            self._answer_close(close)
+        self._answer_close(self._close or close)
 
     def _answer_close(self, close: Close) -> None:
         """Our Close, and what follows it: the end, or waiting for the client's (RFC 6455 7.1.1 and 7.1.2)."""
