@@ -6,13 +6,10 @@ that a client should not do. Only the standard library is needed; any test runne
         assert client.answer().status == 200
 """
 
-from ..embedding import StartError as StartError
-from ..embedding import serve_in_thread as serve_in_thread
-from .client import Answer as Answer
-from .client import BadAnswer as BadAnswer
-from .client import Client as Client
-from .client import ask as ask
-from .client import request as request
-from .server import Process as Process
-from .server import ProcessError as ProcessError
-from .server import serve_in_process as serve_in_process
+from ..embedding import StartError, serve_in_thread
+from .client import Answer, BadAnswer, Client, ask, request
+from .server import Process, ProcessError, serve_in_process
+
+__all__ = [
+    "Answer", "BadAnswer", "Client", "Process", "ProcessError", "StartError", "ask", "request", "serve_in_process", "serve_in_thread",
+]  # fmt: skip
