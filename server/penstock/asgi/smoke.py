@@ -54,23 +54,20 @@ def _judge(task: "asyncio.Task[int]") -> str:
 async def _ask(app: Application, target: str, root_path: str, state: dict[str, Any] | None) -> int:
     """The status of a complete response; 0 when there was none."""
     path, _, query = target.partition("?")
-    status, is_complete, over = 0, False, asyncio.Event()
-    has_body = True
+    status, over = 0, asyncio.Event()
+    body: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Message:
-        nonlocal has_body
-        if has_body:
-            has_body = False
-            return {"type": "http.request", "body": b"", "more_body": False}
+        if body:
+            return body.pop()
         await over.wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        nonlocal status, is_complete
+        nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
-            is_complete = True
             over.set()
 
     scope = {
@@ -82,4 +79,4 @@ async def _ask(app: Application, target: str, root_path: str, state: dict[str, A
     if state is not None:
         scope["state"] = state.copy()
     await app(scope, receive, send)
-    return status if is_complete else 0
+    return status if over.is_set() else 0

@@ -16,7 +16,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any, Protocol
 
 from .fleet import Generation, Phase, Wanted
@@ -52,15 +52,11 @@ async def open_door(path: str, fleet: Fleet) -> AsyncIterator[None]:
     token = secrets.token_hex(16)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with closing(writer), suppress(OSError, TimeoutError, ValueError):
             line = await asyncio.wait_for(reader.readline(), _PATIENCE)
             answer = await _answer(line, token if sys.platform == "win32" else "", fleet)
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
-        except (OSError, TimeoutError, ValueError):
-            pass
-        finally:
-            writer.close()
 
     try:
         _make_room(path)

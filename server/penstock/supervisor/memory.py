@@ -39,6 +39,4 @@ def _working_set() -> int | None:
     # The two DWORDs stand where one SIZE_T does on 64 bits, two on 32.
     first = 8 // ctypes.sizeof(ctypes.c_size_t)
     size = 8 + 8 * ctypes.sizeof(ctypes.c_size_t)
-    if not measure(kernel.GetCurrentProcess(), counters, size):
-        return None
-    return counters[first + 1]
+    return counters[first + 1] if measure(kernel.GetCurrentProcess(), counters, size) else None
