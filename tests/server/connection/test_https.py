@@ -74,6 +74,13 @@ def test_a_request_after_the_handshake_is_answered(wires: Any) -> None:
     assert wire.answered[0].connection.scheme == "https"
 
 
+def test_a_target_may_be_an_https_url(wires: Any) -> None:
+    _, client = wires()
+    client.shake_hands()
+    client.say(b"GET https://x/there HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.hear().endswith(b"\r\n\r\n/there")
+
+
 def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(wires: Any) -> None:
     _, client = wires()
     while not client.engine.shake_hands():
