@@ -3,7 +3,6 @@
 What a test cannot see from outside is printed, a line each, so that it can be waited for.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -13,8 +12,6 @@ Environ = dict[str, Any]
 Start = Callable[..., Callable[[bytes], object]]
 
 PIECE = b"x" * 65536
-
-_may_go_on = threading.Event()
 
 
 def app(environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -84,22 +81,10 @@ def big(environ: Environ, start_response: Start) -> Iterable[bytes]:
     return Watched("big", pieces())
 
 
-def wait(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    """Blocks its thread until /go, or so long as the query says."""
-    say("waiting")
-    _may_go_on.wait(float(environ["QUERY_STRING"] or 30))
-    return hello(environ, start_response)
-
-
 def block(environ: Environ, start_response: Start) -> Iterable[bytes]:
     """Blocks whatever is said to it."""
     say("blocking")
     time.sleep(float(environ["QUERY_STRING"]))
-    return hello(environ, start_response)
-
-
-def go(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    _may_go_on.set()
     return hello(environ, start_response)
 
 
@@ -139,7 +124,7 @@ def file(environ: Environ, start_response: Start) -> Iterable[bytes]:
 
 
 BEHAVIOURS: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
-    "/": hello, "/echo": echo, "/count": count, "/upload": upload, "/big": big, "/wait": wait, "/block": block, "/go": go,
+    "/": hello, "/echo": echo, "/count": count, "/upload": upload, "/big": big, "/block": block,
     "/fail": fail, "/fail-late": fail_late, "/leave": leave, "/errors": errors, "/read-after": read_after, "/file": file,
     "/valid": validator(hello),
 }

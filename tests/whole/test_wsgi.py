@@ -157,16 +157,21 @@ def test_a_file_is_sent(client: Client, tmp_path: Path) -> None:
     assert client.answer().body == path.read_bytes()
 
 
-def test_when_all_threads_are_busy_requests_wait_their_turn(server: Server) -> None:
+HALF = request("/upload", "POST", "content-length: 10\r\n") + b"12345"
+"""Keeps a thread until the rest comes."""
+
+
+def test_when_all_threads_are_busy_requests_wait_their_turn() -> None:
     with serve("--wsgi-threads", "2") as server:
-        address = (server.host, server.port)
-        clients = [Client(address) for _ in range(4)]
+        clients = [Client((server.host, server.port)) for _ in range(4)]
         for client in clients[:2]:
-            client.send(request("/wait?3"))
-        server.wait_line("(?s)waiting.*waiting")
+            client.send(HALF)
+        server.wait_line("(?s)upload begun.*upload begun")
         for client in clients[2:]:
             client.send(request())
         assert clients[2].is_silent(0.3) and clients[3].is_silent(0.01)
+        for client in clients[:2]:
+            client.send(b"67890")
         assert [client.answer().body for client in clients] == [b"hello"] * 4
         for client in clients:
             client.socket.close()
@@ -176,20 +181,23 @@ def test_above_the_limit_of_running_requests_one_is_refused_at_once() -> None:
     with serve("--wsgi-threads", "1", "--limit-concurrency", "2") as server:
         address = (server.host, server.port)
         with Client(address) as first, Client(address) as second:
-            first.send(request("/wait?3"))
-            server.wait_line("waiting")
+            first.send(HALF)
+            server.wait_line("upload begun")
             second.send(request())
             assert second.is_silent(0.2)
             assert ask(address, request()).status == 503
+            first.send(b"67890")
             assert first.answer().body == second.answer().body == b"hello"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="a process cannot be sent these signals there")
 def test_a_running_request_is_finished_when_the_server_stops() -> None:
     with serve() as server, Client((server.host, server.port)) as client:
-        client.send(request("/wait?0.5"))
-        server.wait_line("waiting")
+        client.send(HALF)
+        server.wait_line("upload begun")
         server.process.send_signal(signal.SIGTERM)
+        server.wait_line("Shutting down")
+        client.send(b"67890")
         answer = client.answer()
         assert (answer.body, answer.get("connection")) == (b"hello", "close")
         assert server.wait_end() == 0
