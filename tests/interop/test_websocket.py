@@ -22,8 +22,7 @@ APPS = Path(__file__).parent / "apps"
 
 
 def served(name: str, *options: str) -> AbstractContextManager[Server]:
-    module = "small_apps" if name == "io" else "websocket_apps"
-    return serving(f"{module}:{name}", "--app-dir", str(APPS), *options)
+    return serving(f"websocket_apps:{name}" if ":" not in name else name, "--app-dir", str(APPS), *options)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +162,6 @@ def test_socket_io_talks_over_a_websocket(transports: list[str]) -> None:
         finally:
             await client.disconnect()
 
-    with served("io") as server:
+    with served("socketio_app:app") as server:
         asyncio.run(asyncio.wait_for(main(server), 60))
         server.wait_line('transport=websocket.* 101 ')
