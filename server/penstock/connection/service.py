@@ -79,8 +79,7 @@ class Service:
         self.limits = Limits(
             settings.limit_head,
             settings.limit_fields,
-            is_lenient=settings.lenient_requests,
-            is_secure=tls is not None,
+            is_lenient=settings.lenient_requests, is_secure=tls is not None,
             drops_underscores=settings.drop_underscores,
         )
         self.connections: set["Connection"] = set()
