@@ -46,7 +46,7 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None,
         add_tls(scope["extensions"], connection)
     if state is not None:
         scope["state"] = state.copy()
-    if forward is not None:
+    if forward is not None and exchange.head.is_forwarded:
         forward(scope, exchange)
     return scope
 

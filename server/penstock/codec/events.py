@@ -32,6 +32,8 @@ class RequestHead(NamedTuple):
     """The client waits for 100 Continue before it sends the body (RFC 9110 10.1.1)."""
     upgrade: tuple[bytes, ...]
     """Protocols named in Upgrade, lower-cased; () unless Connection names upgrade too (RFC 9110 7.8)."""
+    is_forwarded: bool = False
+    """Some field says what a proxy may say: Forwarded (RFC 7239), or one that begins with X-Forwarded."""
 
 
 class BodyData(NamedTuple):

@@ -8,6 +8,8 @@ A bounded table knows each field name that was checked once, another each Host. 
 new ones makes others be checked again, and no more.
 """
 
+from collections.abc import Iterable
+
 from .errors import ProtocolError
 from .events import CHUNKED, Field
 from .grammar import BAD_OCTET, FIELD_OCTETS, HOST, MAX_LENGTH_DIGITS, TRANSFER_CODING, is_token, tokens_of
@@ -82,6 +84,11 @@ def _learn_name(name: bytes, colon: bytes, line: bytes) -> tuple[bytes, bool]:
             _NAMES.clear()
         _NAMES[name] = known
     return known
+
+
+def is_forwarded(names: Iterable[bytes]) -> bool:
+    """Whether one of the names, in lower case, is of those that proxies write."""
+    return any(name.startswith((b"x-forwarded", b"forwarded")) for name in names)
 
 
 def judge(version: str, decisive: list[Field]) -> Judgement:

@@ -14,7 +14,7 @@ from typing import NoReturn
 from .buffer import Buffer
 from .errors import ProtocolError
 from .events import Field, RequestHead
-from .fields import bad_octet, judge, parse_fields
+from .fields import bad_octet, is_forwarded, judge, parse_fields
 from .grammar import BAD_OCTET, FIELD_OCTETS
 from .pattern import Pattern, in_common
 from .states import HeadPart
@@ -161,7 +161,7 @@ class HeadReader:
         judgement = judge(version, decisive)
         if authority is not None:
             _replace_host(fields, authority)
-        head: RequestHead = _new_tuple(RequestHead, (method, path, query, version, fields, *judgement))
+        head: RequestHead = _new_tuple(RequestHead, (method, path, query, version, fields, *judgement, is_forwarded(name for name, _ in fields)))
         return _without_underscores(head) if self._drops_underscores else head
 
 

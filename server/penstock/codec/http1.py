@@ -130,7 +130,7 @@ class Http1Codec:
             return None
         self._is_ordinary = False
         # Taken apart at once: a look at each by its name costs four times as much.
-        method, _, _, version, _, body_length, keeps_alive, _, _ = head
+        method, _, _, version, _, body_length, keeps_alive, _, _, _ = head
         if not body_length:
             self._request = _COMPLETE
             self._is_ordinary = keeps_alive and version == "1.1" and method != "HEAD"

@@ -74,9 +74,6 @@ def in_common(octets: bytes, head: RequestHead, known: list[Field], places: froz
         return None
     differing = [place for place, field in enumerate(fields) if field != known[place]]
     places = places.union(differing)
-    if 2 * len(places) > len(fields):
+    if 2 * len(places) > len(fields) or any(fields[place][0] != known[place][0] or fields[place][0] in DECISIVE_NAMES for place in differing):
         return None
-    for place in differing:
-        if fields[place][0] != known[place][0] or fields[place][0] in DECISIVE_NAMES:
-            return None
     return Pattern(octets, head, places)

@@ -15,7 +15,7 @@ from re import Match
 from typing import NamedTuple
 
 from .events import RequestHead
-from .fields import DECISIVE_NAMES, HOSTS, check_host, judge
+from .fields import DECISIVE_NAMES, is_forwarded, judge
 from .grammar import TCHAR, USUAL_OCTETS, usual_head, usual_head_of
 from .target import METHODS
 
@@ -33,7 +33,7 @@ _new_tuple = tuple.__new__
 class _Order:
     """Names that came in one order."""
 
-    __slots__ = ("names", "decisive", "is_plain", "uses")
+    __slots__ = ("names", "decisive", "is_plain", "is_forwarded", "uses")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         self.names = tuple([name.lower() for name in names])
@@ -41,6 +41,7 @@ class _Order:
         """The places of fields that decide about framing, routing or the connection."""
         self.is_plain = sorted(self.names[place] for place in self.decisive) in ([b"host"], [b"connection", b"host"])
         """Such as Host, once, and perhaps Connection: then there is no body."""
+        self.is_forwarded = is_forwarded(self.names)
         self.uses = 0
 
 
@@ -51,6 +52,7 @@ class _Shape(NamedTuple):
     names: tuple[bytes, ...]
     connection: int
     """The group of Connection; where it does not stand that of the method, which is no "close" either."""
+    is_forwarded: bool
 
 
 _ORDERS: dict[tuple[bytes, ...], _Order] = {}
@@ -76,9 +78,8 @@ def read_usual(octets: bytes, max_fields: int) -> RequestHead | None:
                 _SHAPES[ends].remove(shape)
                 _SHAPES[ends].insert(0, shape)
             stays = groups[shape.connection] not in (b"close", b"Close")
-            return _new_tuple(
-                RequestHead, (method, groups[1], groups[2], "1.1", list(zip(shape.names, groups[3:])), 0, stays, False, ())
-            )
+            fields = list(zip(shape.names, groups[3:]))
+            return _new_tuple(RequestHead, (method, groups[1], groups[2], "1.1", fields, 0, stays, False, (), shape.is_forwarded))
     return _read_any_order(octets, ends)
 
 
@@ -97,12 +98,12 @@ def _read_any_order(octets: bytes, ends: int) -> RequestHead | None:
     order.uses += 1
     if order.uses == _OFTEN and order.is_plain:
         connection = order.names.index(b"connection") + 3 if b"connection" in order.names else 0
-        shape = _Shape(usual_head_of(names).fullmatch, order.names, connection)
+        shape = _Shape(usual_head_of(names).fullmatch, order.names, connection, order.is_forwarded)
         _SHAPES[ends] = [shape, *_SHAPES.get(ends, ())][:_MAX_ALIKE]
     fields = list(zip(order.names, lines[1::2]))
-    version = "1.1" if minor == b"1" else "1.0"
+    version = f"1.{minor.decode()}"
     judgement = judge(version, [fields[place] for place in order.decisive])
-    return _new_tuple(RequestHead, (method, path, query, version, fields, *judgement))
+    return _new_tuple(RequestHead, (method, path, query, version, fields, *judgement, order.is_forwarded))
 
 
 def _learn_order(names: tuple[bytes, ...]) -> _Order | None:
@@ -110,9 +111,9 @@ def _learn_order(names: tuple[bytes, ...]) -> _Order | None:
     octets = b"".join(names)
     if octets.translate(None, TCHAR):
         return None
+    if len(_ORDERS) >= _MAX_ORDERS:
+        _ORDERS.clear()
     order = _Order(names)
     if len(octets) <= _MAX_NAMES_KEPT:
-        if len(_ORDERS) >= _MAX_ORDERS:
-            _ORDERS.clear()
         _ORDERS[names] = order
     return order

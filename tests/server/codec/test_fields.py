@@ -4,7 +4,7 @@ import pytest
 
 from penstock.codec import fields
 from penstock.codec.errors import ProtocolError
-from penstock.codec.fields import bad_octet, check_host, judge, parse_fields, read_length
+from penstock.codec.fields import bad_octet, check_host, is_forwarded, judge, parse_fields, read_length
 
 
 def test_fields_are_lower_case_names_and_bare_values_and_those_that_decide_are_named() -> None:
@@ -30,6 +30,11 @@ def test_what_decides_is_judged_by_version() -> None:
     assert judge("1.1", [host]) == (0, True, False, ())
     assert judge("1.0", [host, (b"upgrade", b"x"), (b"connection", b"Keep-Alive, upgrade")]) == (0, True, False, ())
     assert judge("1.1", [host, (b"content-length", b"3"), (b"expect", b"100-Continue")]) == (3, True, True, ())
+
+
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-anything", b"forwarded"])
+def test_what_proxies_write_is_told(name: bytes) -> None:
+    assert is_forwarded([b"host", name]) and not is_forwarded([b"host", b"x-a-" + name, b"via"]) and not is_forwarded([])
 
 
 def test_tables_are_bounded_and_an_emptied_one_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def test_a_head_says_all_that_matters_about_the_connection() -> None:
     assert head_of(b"POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: upgrade, close\r\nUpgrade: X") == (
         "POST", b"/a", b"b", "1.1",
         [(b"host", b"h"), (b"content-length", b"3"), (b"expect", b"100-continue"), (b"connection", b"upgrade, close"), (b"upgrade", b"X")],
-        3, False, True, (b"x",),
+        3, False, True, (b"x",), False,
     )
     assert head_of(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked").body_length == CHUNKED
 

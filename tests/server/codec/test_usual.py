@@ -25,7 +25,7 @@ CHANGES = [
     b"Cookie:", b"Cookie: ", b"Cookie:  two=2\t", b"Cookie: a\tb", b"Cookie:a: b", b" folded", b"Connection: close", b"Connection: Keep-Alive",
     b"Connection: keep-alive, close", b"Content-Length: 3", b"Content-Length: +3", b"Transfer-Encoding: chunked", b"X-New: 1", b"X-New: 1\r",
     b"X-New: \r1", b"X-New: \n1", b"X-New: 1\x0b", b"Referer: \0", b"Referer: \x7f", b"Upgrade: websocket", b"Expect: 100-continue", b"no colon",
-    b": nameless", b"Referer: \xff", b"no colon\r\nReferer: b: c", b"X\0Y: b", b"X Y: b", b"X\xffY: b",
+    b": nameless", b"Referer: \xff", b"X-Forwarded-For: a", b"FORWARDED: for=a", b"no colon\r\nReferer: b: c", b"X\0Y: b", b"X Y: b", b"X\xffY: b",
 ]  # fmt: skip
 REQUEST_LINES = [
     b"GET / HTTP/1.1", b"GET /a?b?c HTTP/1.1", b"GET /? HTTP/1.1", b"BREW / HTTP/1.1", b"get / HTTP/1.1", b"GET /# HTTP/1.1", b"GET /?# HTTP/1.1",
