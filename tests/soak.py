@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO
 
 TESTS = Path(__file__).parent
-sys.path[:0] = [str(TESTS)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent / "server"), str(TESTS.parent / "reactor")]
 
 from bench.load import BROWSER, BenchError, find_wrk  # noqa: E402  # found through the line above
 from bench.servers import cores  # noqa: E402
