@@ -82,9 +82,9 @@ class _Call:
                 content = message.get("text")
                 if type(content) is not str or "bytes" in message:
                     content = _content_of(message)
-                session.send_message(content)
+                is_full = session.send_message(content)
                 self._burst += len(content) + COST_OF_SEND
-                if session.is_full:
+                if is_full:
                     await session.wait_writable()
                 elif self._burst > MOST_IN_TURN:
                     # A client that takes messages as fast as they come: the others have their turn.

@@ -1,7 +1,7 @@
 """One WebSocket, as the room above sees it: messages to take and to send, from the handshake to the end.
 
 Until it is accepted it is an exchange like any other, which a response can refuse. From then on the upper room pulls
-messages (`take_message`, and `waiter` when there is none), sends (`send_message`, and `wait_writable` when `is_full`)
+messages (`take_message`, and `waiter` when there is none), sends (`send_message`, and `wait_writable` when it says so)
 and closes. What came before the end is taken before the end is seen. Knows no frames and no socket; the connection does.
 """
 
@@ -14,6 +14,7 @@ from ..codec.errors import ProtocolError
 from ..codec.events import Close, Field, RequestHead
 from ..codec.frames import NO_CLOSE
 from ..codec.handshake import Handshake, encode_accept
+from .channel import HIGH_WATER
 from .exchange import ClientDisconnected, Exchange
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Session(Exchange):
         super().__init__(connection, head, started_at)
         self.handshake = handshake
         self._max_queue = max_queue
+        self._make_waiter = connection.service.loop.create_future
         self._queue: list[str | bytes] = []
         self._size = 0
 
@@ -73,15 +75,16 @@ class Session(Exchange):
 
     def waiter(self) -> asyncio.Future[None]:
         """What to await until `take_message` or `ended` may say something new."""
-        waiter = self.connection.service.loop.create_future()
+        waiter = self._make_waiter()
         if self._waiters is None:
             self._waiters = [waiter]
         else:
             self._waiters.append(waiter)
         return waiter
 
-    def send_message(self, content: str | bytes) -> None:
-        """Send a message. ClientDisconnected when nobody is there, RuntimeError after the app's own Close."""
+    def send_message(self, content: str | bytes) -> bool:
+        """Send a message; True when `wait_writable` is due. ClientDisconnected when nobody is there, RuntimeError after
+        the app's own Close."""
         web = self.web
         if self.ended is not None or web is None:
             raise self.cannot_send()
@@ -91,6 +94,7 @@ class Session(Exchange):
         if channel.is_broken:
             web.close()
             raise ClientDisconnected("the client is gone")
+        return channel.queued > HIGH_WATER
 
     # ── the beginning and the end ──
 

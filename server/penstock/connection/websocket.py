@@ -148,12 +148,14 @@ class WebSocketConnection(Connection):
             self._answer_pings(pings)
         if close is not None:
             self._end(close)
-        if self.state is _OPEN or self.state is _CLOSING:
+        if session.is_sated or frames.is_behind or not self.channel.is_reading:
             self._choose_reading()
 
     def _choose_reading(self) -> None:
         """Read on, or leave what comes in the kernel while enough waits for the app."""
         channel = self.channel
+        if self.state is not _OPEN and self.state is not _CLOSING:
+            return
         if self.session.is_sated:
             channel.stop_reading()
         elif self.frames.is_behind:
