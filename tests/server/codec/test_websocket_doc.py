@@ -12,7 +12,8 @@ from support.ws_cases import load
 
 TOP = Path(__file__).parents[3]
 TEXT = (TOP / "docs" / "websocket.md").read_text(encoding="utf-8")
-ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TEXT.splitlines() if line.startswith("| ") and line.count("|") == 6]
+CLAUSE = re.compile(r"\| \d[\d.]*( \(\d\))? \|")
+ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TEXT.splitlines() if CLAUSE.match(line)]
 SOURCES = "".join(path.read_text(encoding="utf-8") for path in (TOP / "tests").rglob("test_*.py"))
 TESTS = set(re.findall(r"^(?:async )?def (test_\w+)", SOURCES, re.M))
 
