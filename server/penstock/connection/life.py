@@ -117,6 +117,8 @@ class Connection:
             self.state = _FLUSHING
             self.deadline = NEVER
         elif self.has_ended or self.codec.is_quiet:
+            # The last octets wait for the end: a close alone would throw them away if something unread had come meanwhile.
+            channel.finish()
             self.close()
         else:
             channel.finish()

@@ -318,3 +318,20 @@ def test_who_has_stepped_aside_takes_what_waits_when_all_is_to_end(listening: An
         server.acceptor.stop(takes_backlog=True)
         assert answer(server, client).body == b"/asked"
         server.service.running.clear()
+
+
+def test_what_comes_behind_the_last_request_costs_nobody_its_answer(listening: Any) -> None:
+    server = listening()
+    client = server.connect()
+    usual = server.service.serve
+
+    def serve(exchange: Any) -> Any:
+        # Unread when the connection is closed: the kernel then sends RST, and throws away what it still holds.
+        client.send(b"more")
+        return usual(exchange)
+
+    server.service.serve = serve
+    client.send(b"GET /asked HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    server.turn()
+    assert client.answer().status == 200
+    client.socket.close()
