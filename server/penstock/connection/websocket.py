@@ -163,7 +163,7 @@ class WebSocketConnection(Connection):
             self.resume_soon()
         elif not channel.is_reading and not self.has_ended:
             channel.start_reading()
-            if self._awaits_pong and self.service.settings.ws_ping_timeout is not None:
+            if self.state is _OPEN and self._awaits_pong and self.service.settings.ws_ping_timeout is not None:
                 # Its answer may have waited here.
                 self.deadline = self.service.now() + self.service.settings.ws_ping_timeout
 

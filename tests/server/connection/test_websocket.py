@@ -399,6 +399,18 @@ def test_a_client_that_does_not_answer_our_close_is_ended_in_time(socketed: Make
     assert wire.state() is State.CLOSED
 
 
+def test_a_ping_without_an_answer_does_not_lengthen_the_wait_for_the_clients_close(socketed: Make) -> None:
+    wire = socketed(ignore, ws_ping_interval=5.0, ws_ping_timeout=500.0, ws_max_queue=1)
+    wire.wait(5.1)
+    wire.say_text("x")
+    assert not wire.web.channel.is_reading
+    wire.session.close(Close(1000, ""))
+    wire.turn()
+    assert wire.web.channel.is_reading and wire.web._awaits_pong
+    wire.wait(CLOSE_TIMEOUT + 0.1)
+    assert wire.state() is State.LINGERING
+
+
 def test_after_our_close_a_fault_or_an_end_is_the_end(socketed: Make) -> None:
     faulty, ended = socketed(closer(1000)), socketed(closer(1000))
     faulty.say_frame(0x83)
