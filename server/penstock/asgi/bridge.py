@@ -20,6 +20,9 @@ from ..connection.exchange import ClientDisconnected
 
 THREAD_NAME = "penstock-wsgi"
 
+IDLE = 30.0
+"""Seconds after which a thread that found nothing to do ends: no pool outlives its use, stopped or not."""
+
 MOST_UNDER_WAY = 65536
 """Octets that a thread may be ahead of the loop."""
 
@@ -87,8 +90,18 @@ class Pool:
             is_woken = job is None
             if job is not None:
                 job()
-            else:
-                gate.acquire()
+            elif not gate.acquire(timeout=IDLE) and self._leave(gate):
+                return
+
+    def _leave(self, gate: threading.Lock) -> bool:
+        """End a thread that nobody needed for long, unless it is woken in this moment."""
+        with self._lock:
+            if gate in self._sleeping:
+                self._sleeping.remove(gate)
+                self._started -= 1
+                return True
+        gate.acquire()
+        return False
 
     def _wake_one(self) -> None:
         """With the lock held: have another thread look, if there is something to find and none is on its way."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from penstock.asgi import bridge
 from penstock.asgi.bridge import MOST_UNDER_WAY, Bridge, Pool
 from penstock.connection.exchange import ClientDisconnected
 
@@ -65,6 +66,19 @@ def test_no_more_jobs_run_at_once_than_there_are_threads_and_the_others_follow(p
     jobs.wait_running(1)
     jobs.may_end.release(2)
     assert len(jobs.threads) == 2
+
+
+def test_a_thread_that_nobody_needs_ends_and_another_takes_its_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "IDLE", 0.01)
+    done = threading.Semaphore(0)
+    for _ in range(3):
+        submit(pool, done.release)
+        assert done.acquire(timeout=PATIENCE)
+        end = time.monotonic() + PATIENCE
+        while pool._started:
+            assert time.monotonic() < end
+            time.sleep(0)
+    assert not pool._sleeping
 
 
 def test_one_call_to_wake_is_enough_for_many_jobs(pool: Pool) -> None:

@@ -23,7 +23,11 @@ PLAIN = [("Content-Type", "text/plain")]
 
 
 def answer_of(app: App, method: str = "GET", path: str = "/", **more: Any) -> Answer:
-    return ask(Wsgi(app, 2), method, path, **more)
+    wsgi = Wsgi(app, 2)
+    try:
+        return ask(wsgi, method, path, **more)
+    finally:
+        wsgi._pool.stop()
 
 
 def body_messages(answer: Answer) -> list[tuple[bytes, bool]]:
