@@ -22,7 +22,7 @@ from typing import Any
 
 from penstock_reactor import new_event_loop as new_event_loop
 
-from . import env_file
+from . import env_file, log
 from .asgi.application import ApplicationError, load
 from .asgi.bridge import THREAD_NAME
 from .asgi.interface import adapt
@@ -76,6 +76,7 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
         _log.warning("Forced to end")
     finally:
         _close(loop)
+        log.flush()
     return code
 
 

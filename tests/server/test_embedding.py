@@ -310,7 +310,8 @@ def nothing_left(descriptors: Callable[[], int]) -> Iterator[None]:
     yield
     gc.collect()
     after = descriptors(), threading.active_count(), len(gc.get_objects())
-    assert after[:2] == before[:2]
+    # What others left may end meanwhile.
+    assert after[0] <= before[0] and after[1] <= before[1]
     # Some caches fill; two hundred servers would be thousands of objects.
     assert after[2] - before[2] < 1000
 

@@ -9,6 +9,7 @@ from .access import access_logger as access_logger
 from .atoms import wants_response_fields as wants_response_fields
 from .configuration import LogConfigError as LogConfigError
 from .configuration import configure as configure
+from .configuration import flush as flush
 from .configuration import tell as tell
 from .formatters import TRACE as TRACE
 from .text import escape as escape

@@ -95,6 +95,13 @@ def tell(notes: Iterable[tuple[str, str]]) -> None:
         logging.getLogger("penstock.error").log(LEVELS[level], "%s", line)
 
 
+def flush() -> None:
+    """Wait a moment for what was logged to be written, so that what a program prints next stands behind it."""
+    for name in ("penstock", "penstock.error", "penstock.access", "penstock.asgi"):
+        for handler in logging.getLogger(name).handlers:
+            handler.flush()
+
+
 def _formatter(name: str, is_json: bool, colours: bool) -> logging.Formatter:
     if is_json:
         return JsonFormatter()

@@ -258,3 +258,11 @@ def test_what_an_unbuffered_program_prints_is_not_split_by_the_log() -> None:
     done = subprocess.run([sys.executable, "-u", "-c", PRINTS], env=environment(), capture_output=True, text=True, timeout=30)
     assert sorted(set(done.stderr.splitlines())) == ["INFO:     logged", "printed"]
     assert done.stderr.count("\n") == 600
+
+
+def test_after_a_flush_everything_is_written(err: Any) -> None:
+    log.configure(Settings())
+    for number in range(100):
+        logging.getLogger("penstock.error").info("line %d", number)
+    log.flush()
+    assert err.getvalue().endswith("line 99\n")
