@@ -89,6 +89,9 @@ def _measure_all(workload: Workload, options: argparse.Namespace, samples: Sampl
     for turn in range(options.rounds):
         for server in options.servers:
             print(f"  {workload.name} {turn + 1}/{options.rounds} {server:<26}", end="", flush=True)
+            if workload.is_compressed and not KINDS[server].deflates:
+                print("  does not compress", flush=True)
+                continue
             sample = _measure(workload, KINDS[server], options.python, options.seconds)
             by_server.setdefault(server, []).append(sample)
             print(f"{sample.cpu_us:7.1f} µs {sample.requests_per_second:10,.0f}/s", flush=True)

@@ -57,6 +57,11 @@ class Workload:
     idle: int = 0
     echo: Echo | None = None
 
+    @property
+    def is_compressed(self) -> bool:
+        """Messages of the load are, or those of the WebSockets that are idle beside it."""
+        return self.echo is not None and (self.echo.is_compressed or self.idle > 0)
+
 
 def echoes() -> Iterator[Workload]:
     """Messages of four sizes, on one WebSocket and on a hundred, plain and compressed: ws-4k-100-deflate."""

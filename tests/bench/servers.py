@@ -33,6 +33,8 @@ class Kind:
     name: str
     words: str
     packages: tuple[str, ...]
+    deflates: bool = True
+    """It compresses WebSocket messages."""
 
 
 UVICORN = "uvicorn apps:app --host 127.0.0.1 --port {port} --no-access-log --log-level warning --timeout-keep-alive 600"
@@ -56,6 +58,7 @@ KINDS = {
             "granian apps:app --interface asgi --host 127.0.0.1 --port {port} --log-level warning --workers 1"
             " --backpressure 20000 --http1-header-read-timeout 60000",
             ("granian", "uvloop"),
+            deflates=False,
         ),
         Kind(
             "hypercorn",
