@@ -85,16 +85,16 @@ async def serve(
     """
     try:
         await _serve(app, ready, sockets, signals, options)
-    except asyncio.CancelledError:
-        if isinstance(ready, asyncio.Future):
-            ready.cancel()
-        raise
     except Exception as error:
         if isinstance(ready, asyncio.Future) and not ready.done():
             ready.set_exception(error)
             # Who awaits this coroutine has heard of it, and need not ask the future too.
             ready.exception()
         raise
+    finally:
+        # Stopped before it had started: nobody is to wait for ever.
+        if isinstance(ready, asyncio.Future) and not ready.done():
+            ready.cancel()
 
 
 async def _serve(app: Any, ready: Any, sockets: Sequence[socket.socket] | None, signals: bool, options: dict[str, Any]) -> None:
@@ -129,7 +129,8 @@ async def serving(app: Any, *, sockets: Sequence[socket.socket] | None = None, *
         running = await ready
     except BaseException:
         task.cancel()
-        await asyncio.wait([task])
+        # What it ended with was told through `ready`.
+        await asyncio.gather(task, return_exceptions=True)
         raise
     try:
         yield running

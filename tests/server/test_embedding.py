@@ -213,6 +213,20 @@ def test_a_failure_in_the_block_drains_the_server_and_goes_on(run: Any) -> None:
     run(main)
 
 
+def test_who_waits_for_a_server_that_is_stopped_before_it_has_started_does_not_wait_for_ever(run: Any) -> None:
+    async def starting(scope: Any, receive: Any, send: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        ready = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(penstock.serve(starting, port=0, ready=ready, signals=True))
+        await asyncio.wait([task], timeout=15)
+        assert task.done() and ready.cancelled()
+
+    run(main)
+
+
 def test_signals_are_left_alone_unless_asked_for(run: Any) -> None:
     before = signal.getsignal(signal.SIGINT)
 
