@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.secure import talk
 from support.streams import CERTIFICATE
 
 from penstock.settings import Settings
@@ -25,19 +26,6 @@ def refused(**options: Any) -> str:
     with pytest.raises(TlsError) as caught:
         context_of(Settings(**options))
     return str(caught.value)
-
-
-def talk(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """Both sides of a handshake in memory."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = (client.wrap_bio(to_client, to_server, server_hostname=name), server.wrap_bio(to_server, to_client, server_side=True))
-    for _ in range(4):
-        for side in sides:
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
-    return sides
 
 
 def trusting(*files: str) -> ssl.SSLContext:

@@ -1,6 +1,7 @@
 import ssl
 from pathlib import Path
 
+from support.secure import talk
 from support.streams import CERTIFICATE
 
 from penstock.asgi.tls import tls_extension
@@ -18,15 +19,7 @@ def shaken(shows_certificate: bool = False, version: ssl.TLSVersion = ssl.TLSVer
     client.maximum_version = version
     if shows_certificate:
         client.load_cert_chain(CLIENT)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = (client.wrap_bio(to_client, to_server, server_hostname="localhost"), server.wrap_bio(to_server, to_client, server_side=True))
-    for _ in range(4):
-        for side in sides:
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
-    return sides[1]
+    return talk(server, client, "localhost")[1]
 
 
 def test_every_key_is_there_and_says_what_was_agreed_on() -> None:
