@@ -13,8 +13,8 @@
     LINGERING    the client's end (FIN), discarding     linger
     CLOSED       nothing
 
-The table is what the diagram in docs/http.md is drawn from. Looking moves up would cost each request half a
-microsecond, so the connection does not: the tests watch it, and a move that is not here fails them.
+Looking moves up would cost each request half a microsecond, so the connection does not: the tests watch it, and a move
+that is not here fails them.
 """
 
 from enum import Enum
