@@ -43,16 +43,9 @@ class Config:
     """
 
     def __init__(
-        self,
-        app: Any,
-        host: Any = "127.0.0.1",
-        port: int = 8000,
-        *,
-        signals: bool = True,
-        callback_notify: Callable[[], Awaitable[None]] | None = None,
-        timeout_notify: float = 30,
-        ssl_context_factory: Callable[["Config", Callable[[], Any]], Any] | None = None,
-        **options: Any,
+        self, app: Any, host: Any = "127.0.0.1", port: int = 8000, *, signals: bool = True,
+        callback_notify: Callable[[], Awaitable[None]] | None = None, timeout_notify: float = 30,
+        ssl_context_factory: Callable[["Config", Callable[[], Any]], Any] | None = None, **options: Any,
     ) -> None:
         self.app = app
         self.signals = signals

@@ -69,12 +69,8 @@ class Running:
 
 
 async def serve(
-    app: Any,
-    *,
-    ready: "asyncio.Future[Running] | asyncio.Event | None" = None,
-    sockets: Sequence[socket.socket] | None = None,
-    signals: bool = False,
-    **options: Any,
+    app: Any, *, ready: "asyncio.Future[Running] | asyncio.Event | None" = None,
+    sockets: Sequence[socket.socket] | None = None, signals: bool = False, **options: Any,
 ) -> None:
     """Serve `app`, an application or its import string, in the running loop until told to stop.
 

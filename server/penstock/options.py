@@ -36,16 +36,8 @@ class Doc(NamedTuple):
 
 
 def doc(
-    text: str,
-    *,
-    group: str,
-    metavar: str = "",
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
-    shape: tuple[str, str] = ("", ""),
-    instead: str = "",
-    takes_table: bool = False,
+    text: str, *, group: str, metavar: str = "", choices: tuple[str, ...] = (), minimum: float | None = None,
+    maximum: float | None = None, shape: tuple[str, str] = ("", ""), instead: str = "", takes_table: bool = False,
 ) -> dict[str, Doc]:
     """The `metadata` of a field of Settings."""
     return {"doc": Doc(text, group, metavar, choices, minimum, maximum, shape, instead, takes_table)}

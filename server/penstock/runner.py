@@ -99,12 +99,8 @@ def leave(code: int, patience: float | None) -> int:
 
 
 async def serve(
-    app: Any,
-    settings: Settings,
-    open_sockets: Callable[[], list[socket.socket]],
-    stopping: "Stopping",
-    on_ready: OnReady,
-    make_tls: Callable[[Settings], ssl.SSLContext | None] = context_of,
+    app: Any, settings: Settings, open_sockets: Callable[[], list[socket.socket]], stopping: "Stopping",
+    on_ready: OnReady, make_tls: Callable[[Settings], ssl.SSLContext | None] = context_of,
 ) -> int:
     """The life of one app in one process: load, start, serve until told to end, drain; returns the exit code.
 

@@ -54,11 +54,7 @@ class Lifespan:
     """
 
     def __init__(
-        self,
-        app: Callable[..., Awaitable[Any]],
-        mode: str,
-        log: Logger,
-        startup_timeout: float | None,
+        self, app: Callable[..., Awaitable[Any]], mode: str, log: Logger, startup_timeout: float | None,
         shutdown_timeout: float | None,
     ) -> None:
         self.state: dict[str, Any] | None = None

@@ -41,12 +41,8 @@ class Channel:
     )  # fmt: skip
 
     def __init__(
-        self,
-        sock: socket.SocketType,
-        loop: asyncio.AbstractEventLoop,
-        on_readable: Callable[[], object],
-        on_drained: Callable[[], object],
-        write_timeout: float,
+        self, sock: socket.SocketType, loop: asyncio.AbstractEventLoop,
+        on_readable: Callable[[], object], on_drained: Callable[[], object], write_timeout: float,
     ) -> None:
         self.is_broken = False
         """The peer is gone, or the channel is closed: nothing can be written any more."""
@@ -112,12 +108,16 @@ class Channel:
         if self.is_broken:
             return
         if self._queue is not None:
-            self._queue.extend(parts)
-            self.queued += sum(map(len, parts))
+            for part in parts:
+                self._queue.append(part)
+                self.queued += len(part)
             return
+        self._transmit(parts, _MORE if is_last else 0)
+
+    def _transmit(self, parts: list[bytes] | list[bytes | memoryview], flags: int = 0) -> None:
+        """Send what nothing waits before; what the socket refuses waits."""
         size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         try:
-            flags = _MORE if is_last else 0
             sent = self._send(parts[0], flags) if len(parts) == 1 else _send_parts(self._socket, parts, flags)
         except (BlockingIOError, InterruptedError):
             sent = 0
@@ -160,7 +160,7 @@ class Channel:
     # ── gathering, and the end ──
 
     def cork(self) -> None:
-        """Gather what is written until `uncork`, so that answers to pipelined requests leave together."""
+        """Gather what is written until `uncork`, unless it has to wait anyhow."""
         if self._queue is None:
             self._queue = deque()
             self.is_corked = True
@@ -169,7 +169,13 @@ class Channel:
         """Send what was gathered."""
         if self.is_corked:
             self.is_corked = False
-            self._flush()
+            queue = self._queue
+            if queue is not None and len(queue) == 1:
+                # As nearly always: one answer, which the socket takes.
+                self._queue, self.queued = None, 0
+                self._transmit([queue[0]])
+            else:
+                self._flush()
 
     def finish(self) -> None:
         """Tell the peer that nothing more will be sent (FIN); what it sends can still be read."""

@@ -141,7 +141,12 @@ class Exchange:
             raise ClientDisconnected("the client is gone")
         connection = self.connection
         channel, codec = connection.channel, connection.codec
-        channel.write(codec.encode_body(octets, is_last), is_last and codec.wants_close)
+        parts = codec.encode_body(octets, is_last)
+        if is_last:
+            now = connection.service.now()
+            if not codec.wants_close and not channel.is_corked:
+                connection.service.outbox.await_others(connection, now - self.started_at)
+        channel.write(parts, is_last and codec.wants_close)
         self.sent += len(octets)
         if channel.is_broken:
             connection.close()
@@ -150,7 +155,7 @@ class Exchange:
             self.is_answered = True
             if self._waiters is not None:
                 self.wake()
-            connection.end_answer(self)
+            connection.end_answer(self, now)
         elif not self.first_byte_at:
             self.first_byte_at = connection.service.now()
 

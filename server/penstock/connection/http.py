@@ -128,8 +128,6 @@ class HttpConnection(Connection):
                 self.refuse(error)
                 break
             if type(event) is RequestHead:
-                if codec.buffer.size and not event.body_length:
-                    channel.cork()
                 self._run(event)
                 if self.state is _IDLE and not codec.buffer.size and channel.is_reading and not self.has_ended:
                     # Answered at once, and nothing came behind it: mostly that is all.
@@ -140,12 +138,9 @@ class HttpConnection(Connection):
                 break
             else:
                 self._skip(event)
-        if channel.is_corked:
-            self._uncork()
 
-    def _uncork(self) -> None:
-        """Send the answers that were gathered."""
-        self.channel.uncork()
+    def note_sent(self) -> None:
+        """What was gathered is on its way."""
         if self.channel.is_broken:
             self.close()
         elif self.exchange is not None:
@@ -225,7 +220,7 @@ class HttpConnection(Connection):
         self.state = State.CLOSED
         WebSocketConnection(self, session, deflate).open(response, octets)
 
-    def end_answer(self, exchange: Exchange) -> None:
+    def end_answer(self, exchange: Exchange, now: float) -> None:
         """The response is complete: go on to the next request, or close."""
         service = self.service
         self.exchange = None
@@ -237,7 +232,7 @@ class HttpConnection(Connection):
             return
         self.state = _IDLE if exchange.is_body_complete else _SKIPPING
         self._skipped = 0
-        self.deadline = service.now() + service.settings.timeout_keep_alive
+        self.deadline = now + service.settings.timeout_keep_alive
         # Within `_run` its caller goes on with what has come; later, somebody must.
         if exchange.task is not None and (self.codec.buffer.size or self.has_ended or not self.channel.is_reading):
             service.loop.call_soon(self._take_requests)

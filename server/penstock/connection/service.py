@@ -17,6 +17,7 @@ from ..codec.http1 import Limits
 from ..codec.response import Defaults
 from ..settings import Settings
 from .exchange import Exchange
+from .outbox import Outbox
 from .refusals import Refusals
 
 if TYPE_CHECKING:
@@ -77,12 +78,10 @@ class Service:
         self.context = copy_context()
         """What each request starts from, so that nothing leaks from one into the next."""
         self.limits = Limits(
-            settings.limit_head,
-            settings.limit_fields,
-            is_lenient=settings.lenient_requests, is_secure=tls is not None,
-            drops_underscores=settings.drop_underscores,
+            settings.limit_head, settings.limit_fields, settings.lenient_requests, tls is not None, settings.drop_underscores
         )
         self.connections: set["Connection"] = set()
+        self.outbox = Outbox(self)
         self._clients: dict[str, int] | None = None if settings.limit_connections_per_client is None else {}
         self.running: set[Exchange] = set()
         """Exchanges whose app has not ended, answered or not. It keeps their tasks alive: asyncio does not."""

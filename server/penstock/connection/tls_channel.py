@@ -28,13 +28,8 @@ class TlsChannel(Channel):
     __slots__ = ("tls", "failure", "is_secure", "_incoming", "_outgoing", "_has_ended", "_hello")
 
     def __init__(
-        self,
-        sock: socket.SocketType,
-        loop: asyncio.AbstractEventLoop,
-        on_readable: Callable[[], object],
-        on_drained: Callable[[], object],
-        write_timeout: float,
-        context: ssl.SSLContext,
+        self, sock: socket.SocketType, loop: asyncio.AbstractEventLoop,
+        on_readable: Callable[[], object], on_drained: Callable[[], object], write_timeout: float, context: ssl.SSLContext,
     ) -> None:
         super().__init__(sock, loop, on_readable, on_drained, write_timeout)
         self._incoming = ssl.MemoryBIO()

@@ -46,10 +46,7 @@ class ColourizedFormatter(logging.Formatter):
     """Which stream is asked whether it is a terminal."""
 
     def __init__(
-        self,
-        fmt: str | None = None,
-        datefmt: str | None = None,
-        style: Literal["%", "{", "$"] = "%",
+        self, fmt: str | None = None, datefmt: str | None = None, style: Literal["%", "{", "$"] = "%",
         use_colors: bool | None = None,
     ) -> None:
         super().__init__(fmt, datefmt, style)
@@ -86,10 +83,7 @@ class AccessFormatter(ColourizedFormatter):
     """For the access log. Without a `fmt` it shows the line that `access.py` has made ready."""
 
     def __init__(
-        self,
-        fmt: str | None = None,
-        datefmt: str | None = None,
-        style: Literal["%", "{", "$"] = "%",
+        self, fmt: str | None = None, datefmt: str | None = None, style: Literal["%", "{", "$"] = "%",
         use_colors: bool | None = None,
     ) -> None:
         from http import HTTPStatus  # costs a millisecond that a server without an access log saves

@@ -127,12 +127,8 @@ class Process:
 
 @contextmanager
 def serve_in_process(
-    *words: str,
-    cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
-    options: Sequence[str] = (),
-    patience: float = PATIENCE,
-    kind: type[Process] = Process,
+    *words: str, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
+    options: Sequence[str] = (), patience: float = PATIENCE, kind: type[Process] = Process,
 ) -> Iterator[Process]:
     """Start a server with this command line, on a free port unless that says otherwise, and wait until it takes requests.
 
