@@ -21,6 +21,7 @@ EXPLAINED = {
     "illegal chunk header": "white space before an extension's semicolon is in the grammar of chunk-ext (RFC 9112 7.1.1)",
     "no request line received": "one empty line before a request is ignored by us (RFC 9112 2.2)",
     "Only Transfer-Encoding: chunked is supported": "a trailer that would frame is dropped by us, unread (RFC 9110 6.5.1)",
+    "multiple Transfer-Encoding headers": "the same",
     "bad Content-Length": "the same",
     "closed behind HTTP/1.0": "h11 never keeps a connection of HTTP/1.0; we do when it says keep-alive (RFC 9112 C.2.2)",
 }
