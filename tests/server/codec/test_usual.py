@@ -38,6 +38,7 @@ REQUEST_LINES = [
 def nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(usual, "_ORDERS", {})
     monkeypatch.setattr(usual, "_SHAPES", {})
+    monkeypatch.setattr(usual, "_LAST", [])
     yield
 
 
@@ -68,7 +69,7 @@ def learn(lines: list[bytes], times: int = 100) -> None:
         read(head_of(lines))
 
 
-def shapes() -> list[usual._Shape]:
+def shapes() -> list[usual._Order]:
     return [shape for alike in usual._SHAPES.values() for shape in alike]
 
 
@@ -132,6 +133,13 @@ def test_ever_new_orders_fill_nothing_and_push_no_shape_out() -> None:
     assert len(shapes()) == 1
 
 
+def test_an_order_gets_its_pattern_once_whatever_other_methods_come_in_it() -> None:
+    learn(LINES)
+    for request_line in [b"HEAD / HTTP/1.1", b"GET / HTTP/1.0", b"HEAD / HTTP/1.1"]:
+        read(head_of(LINES, request_line))
+    assert len(shapes()) == 1
+
+
 def test_of_many_orders_that_come_often_those_in_use_stay() -> None:
     learn(LINES)
     for number in range(20):
@@ -139,7 +147,7 @@ def test_of_many_orders_that_come_often_those_in_use_stay() -> None:
         learn([b"Host: a", *(b"X-%d-%d: 1" % (number, place) for place in range(number))])
         learn(LINES, 1)
     assert all(len(alike) <= 4 for alike in usual._SHAPES.values())
-    assert usual._SHAPES[4 + 2 * len(LINES)][0].names[-1] == b"referer"
+    assert usual._SHAPES[len(LINES)][0].names[-1] == b"referer"
 
 
 def test_orders_that_come_seldom_get_no_pattern() -> None:
