@@ -20,6 +20,9 @@ READ_SIZE = 65536
 HIGH_WATER = 65536
 LOW_WATER = 16384
 
+MOST_HELD = 16384
+"""With more octets held than this, what is written leaves at once."""
+
 NEVER = float("inf")
 
 _MAX_PARTS = 64
@@ -36,7 +39,7 @@ class Channel:
     """A connected stream socket on a loop. `clock` and `write_timeout` say how long a peer may take nothing."""
 
     __slots__ = (
-        "is_broken", "is_reading", "is_corked", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
+        "is_broken", "is_reading", "held", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
         "_on_readable", "_on_drained", "_write_timeout", "_most_unsent",
     )  # fmt: skip
 
@@ -47,8 +50,8 @@ class Channel:
         self.is_broken = False
         """The peer is gone, or the channel is closed: nothing can be written any more."""
         self.is_reading = False
-        self.is_corked = False
-        """What is written is being gathered."""
+        self.held = b""
+        """What leaves with the next write, or with `release`."""
         self.queued = 0
         """Octets that wait for the peer to take others."""
         self.stalls_at = NEVER
@@ -107,17 +110,17 @@ class Channel:
         """
         if self.is_broken:
             return
+        if self.held:
+            parts = [self.held, *parts]
+            self.held = b""
+            self.queued = 0
         if self._queue is not None:
-            for part in parts:
-                self._queue.append(part)
-                self.queued += len(part)
+            self._queue.extend(parts)
+            self.queued += sum(map(len, parts))
             return
-        self._transmit(parts, _MORE if is_last else 0)
-
-    def _transmit(self, parts: list[bytes] | list[bytes | memoryview], flags: int = 0) -> None:
-        """Send what nothing waits before; what the socket refuses waits."""
         size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         try:
+            flags = _MORE if is_last else 0
             sent = self._send(parts[0], flags) if len(parts) == 1 else _send_parts(self._socket, parts, flags)
         except (BlockingIOError, InterruptedError):
             sent = 0
@@ -125,9 +128,33 @@ class Channel:
             self.is_broken = True
             return
         if sent != size:
-            self._queue = deque(_rest(parts, sent))
-            self.queued = size - sent
-            self._wait_for_room()
+            self._wait_for_room(parts, sent)
+
+    def hold(self, octets: bytes) -> None:
+        """Write them, but let them leave with what follows, at `release` at the latest. What waits anyhow is not held."""
+        if self._queue is not None or len(self.held) > MOST_HELD:
+            # As they are: a channel that encrypts has done so.
+            Channel.write(self, [octets])
+        else:
+            self.held += octets
+            self.queued = len(self.held)
+
+    def release(self) -> None:
+        """Send what is held."""
+        held = self.held
+        if not held or self.is_broken:
+            return
+        self.held = b""
+        self.queued = 0
+        try:
+            sent = self._send(held)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.is_broken = True
+            return
+        if sent != len(held):
+            self._wait_for_room([held], sent)
 
     # ── a file, sent by the kernel ──
 
@@ -157,25 +184,7 @@ class Channel:
             _limit_unsent(self._socket, self._most_unsent)
             self._settle(self._queue)
 
-    # ── gathering, and the end ──
-
-    def cork(self) -> None:
-        """Gather what is written until `uncork`, unless it has to wait anyhow."""
-        if self._queue is None:
-            self._queue = deque()
-            self.is_corked = True
-
-    def uncork(self) -> None:
-        """Send what was gathered."""
-        if self.is_corked:
-            self.is_corked = False
-            queue = self._queue
-            if queue is not None and len(queue) == 1:
-                # As nearly always: one answer, which the socket takes.
-                self._queue, self.queued = None, 0
-                self._transmit([queue[0]])
-            else:
-                self._flush()
+    # ── the end ──
 
     def finish(self) -> None:
         """Tell the peer that nothing more will be sent (FIN); what it sends can still be read."""
@@ -195,9 +204,10 @@ class Channel:
     def close(self) -> None:
         """Let the socket go; what is queued is lost. Safe to call again."""
         self.stop_reading()
-        if self._queue is not None and not self.is_corked:
+        if self._queue is not None:
             self._loop.remove_writer(self._descriptor)
         self._queue = None
+        self.held = b""
         self.queued = 0
         self.stalls_at = NEVER
         self.is_broken = True
@@ -205,12 +215,15 @@ class Channel:
         # The owner and the channel name each other: let go, so that no collector is needed.
         self._on_readable = self._on_drained = _nothing
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, parts: list[bytes], sent: int) -> None:
+        """What the socket refused of `parts` waits."""
+        self._queue = deque(_rest(parts, sent))
+        self.queued = sum(map(len, self._queue))
         self.stalls_at = self._loop.time() + self._write_timeout
         self._loop.add_writer(self._descriptor, self._flush)
 
     def _flush(self) -> None:
-        """Send from the queue: at the end of a cork, or when the socket takes octets again."""
+        """Send from the queue: the socket takes octets again."""
         queue = self._queue
         if queue is None:
             return
@@ -232,19 +245,14 @@ class Channel:
 
     def _settle(self, queue: deque[bytes | memoryview]) -> None:
         """After a flush: wait on, or tell the owner that there is room."""
-        is_waiting = self.stalls_at is not NEVER
         if queue:
-            if is_waiting:
-                self.stalls_at = self._loop.time() + self._write_timeout
-            else:
-                self._wait_for_room()
+            self.stalls_at = self._loop.time() + self._write_timeout
         else:
             self._queue = None
             self.queued = 0
-            if is_waiting:
-                self.stalls_at = NEVER
-                self._loop.remove_writer(self._descriptor)
-        if is_waiting and self.queued <= LOW_WATER:
+            self.stalls_at = NEVER
+            self._loop.remove_writer(self._descriptor)
+        if self.queued <= LOW_WATER:
             self._on_drained()
 
 

@@ -144,9 +144,12 @@ class Exchange:
         parts = codec.encode_body(octets, is_last)
         if is_last:
             now = connection.service.now()
-            if not codec.wants_close and not channel.is_corked:
-                connection.service.outbox.await_others(connection, now - self.started_at)
-        channel.write(parts, is_last and codec.wants_close)
+            if codec.wants_close:
+                channel.write(parts, True)
+            else:
+                connection.service.outbox.post(connection, parts, now - self.started_at)
+        else:
+            channel.write(parts)
         self.sent += len(octets)
         if channel.is_broken:
             connection.close()
@@ -195,7 +198,7 @@ class Exchange:
 
     async def wait_flushed(self) -> None:
         """Wait until the client has taken all that was written. ClientDisconnected when it went instead."""
-        self.connection.channel.uncork()
+        self.connection.channel.release()
         while self.connection.channel.queued and not self.is_gone:
             await self.wait()
         self.put([])

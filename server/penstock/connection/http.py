@@ -117,11 +117,9 @@ class HttpConnection(Connection):
         channel, codec = self.channel, self.codec
         while self.state in _BETWEEN:
             if channel.queued > HIGH_WATER:
-                channel.uncork()
-                if channel.is_full:
-                    # A client that takes no answers gets no further ones.
-                    channel.stop_reading()
-                    break
+                # A client that takes no answers gets no further ones.
+                channel.stop_reading()
+                break
             try:
                 event = codec.next_event() if codec.buffer.size or self.state is _SKIPPING else None
             except ProtocolError as error:
@@ -138,14 +136,6 @@ class HttpConnection(Connection):
                 break
             else:
                 self._skip(event)
-
-    def note_sent(self) -> None:
-        """What was gathered is on its way."""
-        if self.channel.is_broken:
-            self.close()
-        elif self.exchange is not None:
-            # It may have filled the channel while nothing left it.
-            self.exchange.wake()
 
     def _await_request(self) -> None:
         """Nothing more to start: wait for the next octets, or for the rest of a head."""
@@ -215,7 +205,6 @@ class HttpConnection(Connection):
     def upgrade(self, session: Session, response: bytes, deflate: Deflate | None) -> None:
         """The app accepts a WebSocket: it has the channel from here on, and what came behind the handshake."""
         octets = self.codec.buffer.take(self.codec.buffer.size)
-        self.channel.uncork()
         self.exchange = None
         self.state = State.CLOSED
         WebSocketConnection(self, session, deflate).open(response, octets)

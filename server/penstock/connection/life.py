@@ -110,7 +110,7 @@ class Connection:
         """The last answer was given: let the client take it, then close."""
         channel = self.channel
         if channel.queued:
-            channel.uncork()
+            channel.release()
         if channel.is_broken:
             self.close()
         elif channel.queued:
@@ -160,7 +160,7 @@ class Connection:
 
     def note_end(self, exchange: Exchange) -> None:
         """A response is complete. It has ended well when the client has taken it."""
-        if self.channel.queued and not self.channel.is_corked:
+        if self.channel.queued and not self.channel.held:
             self.untaken += (exchange,)
         elif self.service.on_answered is not None:
             self.service.on_answered(exchange)

@@ -1,7 +1,7 @@
 """The outbox: answers that are ready at once leave together, at the end of the turn of the loop.
 
 A client that is woken for each answer of a busy turn sleeps in between, and both kernels work for it: a tenth of what a
-small request costs. So connections that were answered without waiting are noted here, with their channels corked, and
+small request costs. So small answers that were ready without waiting are held in their channels, which are noted here, and
 sent when the turn is over; answers to pipelined requests share a packet then. Nobody waits long: an answer that took
 its time is sent at once, and so is what was ready before it.
 """
@@ -22,28 +22,32 @@ FEW = 16
 class Outbox:
     """Those of a service's connections that have an answer to send."""
 
-    __slots__ = ("_service", "_waiting")
+    __slots__ = ("_service", "_open", "_waiting")
 
     def __init__(self, service: "Service") -> None:
         self._service = service
+        self._open = service.connections
         self._waiting: list["HttpConnection"] = []
 
-    def await_others(self, connection: "HttpConnection", duration: float) -> None:
-        """An answer is ready after `duration` seconds: if that is quick, let it leave with others that are to come."""
-        if duration >= QUICK:
-            if self._waiting:
+    def post(self, connection: "HttpConnection", parts: list[bytes], duration: float) -> None:
+        """Send the end of an answer that took `duration` seconds; if that is quick, together with others that are to come."""
+        channel = connection.channel
+        if duration >= QUICK or len(parts) != 1 or not (len(self._open) >= FEW or channel.held or connection.codec.buffer.size):
+            if self._waiting and duration >= QUICK:
                 self.send()
-        elif len(self._service.connections) >= FEW or connection.codec.buffer.size:
-            connection.channel.cork()
-            if not self._waiting:
-                self._service.loop.call_soon(self.send, context=self._service.context)
+            channel.write(parts)
+            return
+        if not self._waiting:
+            self._service.loop.call_soon(self.send, context=self._service.context)
+        if not channel.held:
             self._waiting.append(connection)
+        channel.hold(parts[0])
 
     def send(self) -> None:
         """Send all that waits."""
         waiting, self._waiting = self._waiting, []
         for connection in waiting:
             channel = connection.channel
-            channel.uncork()
-            if channel.is_broken or connection.exchange is not None:
-                connection.note_sent()
+            channel.release()
+            if channel.is_broken:
+                connection.close()

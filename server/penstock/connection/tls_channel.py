@@ -132,6 +132,15 @@ class TlsChannel(Channel):
     # ── writing ──
 
     def write(self, parts: list[bytes], is_last: bool = False) -> None:
+        self._encrypt(parts)
+        self._push()
+
+    def hold(self, octets: bytes) -> None:
+        self._encrypt([octets])
+        if self._outgoing.pending:
+            super().hold(self._outgoing.read())
+
+    def _encrypt(self, parts: list[bytes]) -> None:
         if self.is_broken:
             return
         if len(parts) > 1 and sum(map(len, parts)) <= RECORD:
@@ -143,7 +152,6 @@ class TlsChannel(Channel):
         except ssl.SSLError:
             # Before the handshake is done, or after the peer broke the connection.
             self.is_broken = True
-        self._push()
 
     def _push(self) -> None:
         """Send what OpenSSL has to say."""

@@ -10,7 +10,7 @@ from support.clock import Clock
 from support.faults import Fault, FaultySocket, Short
 from support.wire import wait_for_loopback
 
-from penstock.connection.channel import HIGH_WATER, LOW_WATER, NEVER, READ_SIZE, Channel
+from penstock.connection.channel import HIGH_WATER, LOW_WATER, MOST_HELD, NEVER, READ_SIZE, Channel
 
 
 class Ends:
@@ -218,35 +218,60 @@ def test_a_socket_without_sendmsg_is_given_the_parts_joined(ends: Ends) -> None:
     assert ends.take() == b"onetwothree"
 
 
-# -- corks
+# -- what is held
 
 
-def test_a_cork_gathers_what_leaves_in_one_call(made: Any) -> None:
+def test_what_is_held_leaves_in_one_call(made: Any) -> None:
     ends = made(sendmsg={}, send={})
-    ends.channel.cork()
-    for _ in range(5):
-        ends.channel.write([b"answer"])
-    assert ends.take() == b"" and ends.channel.queued == 30
-    ends.channel.uncork()
-    assert ends.take() == b"answer" * 5 and ends.channel.queued == 0
+    ends.channel.hold(b"first")
+    ends.channel.hold(b"second")
+    assert ends.take() == b"" and ends.channel.queued == 11
+    ends.channel.release()
+    assert ends.take() == b"firstsecond" and ends.channel.queued == 0 and not ends.channel.held
     assert sum(ends.faulty.calls.values()) == 1
 
 
-def test_a_cork_on_a_queue_that_waits_changes_nothing(ends: Ends) -> None:
-    ends.channel.write([b"x" * 100_000])
-    ends.channel.cork()
-    assert not ends.channel.is_corked
-    ends.channel.uncork()
-    assert len(ends.take_all()) == 100_000
+def test_what_is_held_leaves_before_what_is_written(made: Any) -> None:
+    ends = made(sendmsg={}, send={})
+    ends.channel.hold(b"first")
+    ends.channel.write([b"second", b"third"])
+    assert ends.take() == b"firstsecondthird" and ends.channel.queued == 0 and not ends.channel.held
+    ends.channel.release()
+    assert sum(ends.faulty.calls.values()) == 1
 
 
-def test_what_a_cork_held_and_the_socket_refuses_waits(ends: Ends) -> None:
-    ends.channel.cork()
+def test_only_so_much_is_held(ends: Ends) -> None:
+    ends.channel.hold(b"x" * MOST_HELD)
+    ends.channel.hold(b"y")
+    assert ends.take() == b""
+    ends.channel.hold(b"z")
+    assert ends.take_all() == b"x" * MOST_HELD + b"yz"
+
+
+def test_nothing_is_held_behind_a_queue_that_waits(ends: Ends) -> None:
     ends.channel.write([b"x" * 100_000])
-    ends.channel.uncork()
+    ends.channel.hold(b"y")
+    assert not ends.channel.held
+    ends.channel.release()
+    assert ends.take_all() == b"x" * 100_000 + b"y"
+
+
+@pytest.mark.parametrize("fault", [BlockingIOError(), Short(10)])
+def test_what_was_held_and_the_socket_refuses_waits(made: Any, fault: Fault) -> None:
+    ends = made(send={1: fault})
+    ends.channel.hold(b"x" * 1000)
+    ends.channel.release()
     assert ends.channel.queued and ends.channel.stalls_at is not NEVER
-    assert len(ends.take_all()) == 100_000
+    ends.turn()
+    assert ends.take_all() == b"x" * 1000
     assert ends.drained[-1] == 0
+
+
+def test_what_was_held_for_a_peer_that_is_gone_breaks_the_channel(made: Any) -> None:
+    ends = made(send={1: BrokenPipeError()})
+    ends.channel.hold(b"x")
+    ends.channel.release()
+    assert ends.channel.is_broken and not ends.channel.queued
 
 
 # -- the end
@@ -278,11 +303,10 @@ def test_closing_leaves_nothing_on_the_loop(ends: Ends) -> None:
     assert ends.heard == [] and ends.drained == []
 
 
-def test_closing_under_a_cork_loses_what_it_held(ends: Ends) -> None:
-    ends.channel.cork()
-    ends.channel.write([b"x"])
+def test_closing_loses_what_is_held(ends: Ends) -> None:
+    ends.channel.hold(b"x")
     ends.channel.close()
-    ends.channel.uncork()
+    ends.channel.release()
     assert ends.take() == b""
 
 

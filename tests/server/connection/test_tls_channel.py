@@ -6,7 +6,7 @@ from penstock_reactor import EventLoop
 from penstock_reactor.tls_engine import TlsEngine
 from support import secure
 
-from penstock.connection.channel import HIGH_WATER
+from penstock.connection.channel import HIGH_WATER, MOST_HELD
 from penstock.connection.tls_channel import RECORD, TlsChannel
 
 
@@ -112,6 +112,20 @@ def test_small_parts_share_a_record(ends: Ends) -> None:
     ends.channel.write([b"body"])
     assert ends.pull() > alone
     assert ends.client.read() == b"headbodyheadbody"
+
+
+def test_what_is_held_is_encrypted_and_leaves_in_order(ends: Ends) -> None:
+    ends.channel.hold(b"first ")
+    assert ends.hear() == b""
+    ends.channel.hold(b"second ")
+    ends.channel.write([b"third ", b"fourth "])
+    assert ends.hear() == b"first second third fourth "
+    ends.channel.hold(b"fifth ")
+    ends.channel.release()
+    assert ends.hear() == b"fifth "
+    ends.channel.hold(b"x" * MOST_HELD)
+    ends.channel.hold(b"y")
+    assert ends.hear() == b"x" * MOST_HELD + b"y"
 
 
 def test_more_than_the_socket_takes_waits_encrypted_and_is_told_when_it_is_gone(ends: Ends) -> None:
