@@ -63,9 +63,8 @@ class Scheduler:
             self.run_ready(earlier)
 
         # A callback may empty a later watch, so look at each one at the moment of its call.
-        key: Any
-        for key, mask in events:
-            watch: Any = key.data
+        watch: Any
+        for watch, mask in events:
             try:
                 if mask & READ and (callback := watch.reader) is not None:
                     callback()
@@ -76,7 +75,7 @@ class Scheduler:
             except BaseException as error:
                 reports.watch_failed(self._loop, callback, error)
             # An exception that somebody keeps keeps this frame, and this frame must not keep the callback.
-            key = watch = callback = None
+            watch = callback = None
 
         if heap:
             timers.move_due(self._loop.time() + self._resolution, ready)

@@ -51,12 +51,12 @@ class Timers:
     def wait_from(self, now: float) -> float:
         """Seconds from `now` to the first live timer (0 when it is due), at most `LONGEST_WAIT`."""
         heap = self.heap
-        while heap and heap[0][2]._cancelled:
+        # A handle without a callback is a cancelled one.
+        while heap and heap[0][2]._callback is None:
             heappop(heap)
             self._cancelled -= 1
-        if not heap:
-            return LONGEST_WAIT
-        return min(max(heap[0][0] - now, 0.0), LONGEST_WAIT)
+        wait = heap[0][0] - now if heap else LONGEST_WAIT
+        return 0.0 if wait < 0.0 else wait if wait < LONGEST_WAIT else LONGEST_WAIT
 
     def move_due(self, until: float, ready: ReadyQueue) -> None:
         """Move every live timer whose time is not after `until` to the end of `ready`, in order."""

@@ -3,9 +3,11 @@
 import os
 import selectors
 import socket
+import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -39,17 +41,17 @@ def fail() -> None:
 
 
 def ready(poller: Poller, timeout: float = 5) -> dict[int, int]:
-    return {key.fd: mask for key, mask in poller.poll(timeout)}
+    return {watch.fd: mask for watch, mask in poller.poll(timeout)}
 
 
 def test_a_ready_descriptor_brings_its_watch(poller: Poller, pair: Pair) -> None:
     first, second = pair
     poller.watch_reader(first.fileno(), nothing)
     second.send(b"x")
-    [(key, mask)] = poller.poll(5)
-    assert key.data.fd == first.fileno()
-    assert key.data.reader is nothing
-    assert key.data.writer is None
+    [(watch, mask)] = poller.poll(5)
+    assert watch.fd == first.fileno()
+    assert watch.reader is nothing
+    assert watch.writer is None
     assert mask == READ
 
 
@@ -58,9 +60,34 @@ def test_reader_and_writer_of_one_descriptor_share_a_watch(poller: Poller, pair:
     poller.watch_reader(first.fileno(), nothing)
     poller.watch_writer(first.fileno(), fail)
     second.send(b"x")
-    [(key, mask)] = poller.poll(5)
-    assert (key.data.reader, key.data.writer) == (nothing, fail)
+    [(watch, mask)] = poller.poll(5)
+    assert (watch.reader, watch.writer) == (nothing, fail)
     assert mask == READ | WRITE
+
+
+def _break(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def _say(peer: socket.socket) -> None:
+    peer.send(b"x")
+
+
+@pytest.mark.skipif(not hasattr(selectors, "PollSelector"), reason="the platform has select() alone")
+@pytest.mark.parametrize("happens", [None, _say, _break, socket.socket.close])
+def test_of_a_connection_is_told_what_any_selector_tells(poller: Poller, happens: Callable[[socket.socket], None] | None) -> None:
+    # A poller has its own way with the platform's best selector.
+    usual = Poller(selectors.PollSelector())
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as first, closing(usual):
+        second = listener.accept()[0]
+        if happens is not None:
+            happens(second)
+        for each in (poller, usual):
+            each.watch_reader(first.fileno(), nothing)
+            each.watch_writer(first.fileno(), nothing)
+        assert ready(poller) == ready(usual) == {first.fileno(): WRITE if happens is None else READ | WRITE}
+        second.close()
 
 
 def test_a_second_reader_replaces_the_first(poller: Poller, pair: Pair) -> None:
@@ -68,8 +95,8 @@ def test_a_second_reader_replaces_the_first(poller: Poller, pair: Pair) -> None:
     poller.watch_reader(first.fileno(), fail)
     poller.watch_reader(first.fileno(), nothing)
     second.send(b"x")
-    [(key, _)] = poller.poll(5)
-    assert key.data.reader is nothing
+    [(watch, _)] = poller.poll(5)
+    assert watch.reader is nothing
 
 
 @pytest.mark.parametrize("direction", ["reader", "writer"])
@@ -126,8 +153,8 @@ def test_a_released_watch_is_as_good_as_gone_and_ends_when_it_is_let_go(pair: Pa
     getattr(poller, f"watch_{direction}")(fd, fail, pair[0])
     getattr(poller, f"release_{direction}")(fd, fail)
     assert getattr(poller, f"unwatch_{direction}")(fd) is False
-    for key, _ in poller.poll(0):
-        (getattr(key.data, direction) or fail)()
+    for watch, _ in poller.poll(0):
+        (getattr(watch, direction) or fail)()
     poller.let_go()
     assert poller.poll(0) == []
     assert fd not in selector.get_map()
@@ -167,8 +194,8 @@ def test_a_released_number_that_came_to_mean_another_socket_is_watched_anew(poll
     poller.watch_reader(fd, nothing, third if owned else None)
     poller.let_go()
     fourth.send(b"x")
-    [(key, _)] = poller.poll(5)
-    assert key.data.reader is nothing
+    [(watch, _)] = poller.poll(5)
+    assert watch.reader is nothing
     poller.unwatch_reader(fd)
     os.close(fd)
     for one in (second, third, fourth):
@@ -242,9 +269,9 @@ def test_an_unwatched_report_on_its_way_finds_nothing_to_call(poller: Poller, pa
     first, second = pair
     poller.watch_reader(first.fileno(), fail)
     second.send(b"x")
-    [(key, _)] = poller.poll(5)
+    [(watch, _)] = poller.poll(5)
     poller.unwatch_reader(first.fileno())
-    assert key.data.reader is None
+    assert watch.reader is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a number cannot be chosen")
@@ -253,7 +280,7 @@ def test_a_reused_number_gets_a_new_watch(poller: Poller) -> None:
     fd = first.fileno()
     poller.watch_reader(fd, fail)
     second.send(b"x")
-    [(key, _)] = poller.poll(5)
+    [(watch, _)] = poller.poll(5)
     poller.unwatch_reader(fd)
     first.close()
     second.close()
@@ -261,10 +288,10 @@ def test_a_reused_number_gets_a_new_watch(poller: Poller) -> None:
     with third, fourth:
         os.dup2(third.fileno(), fd)
         poller.watch_reader(fd, nothing)
-        assert key.data.reader is None
+        assert watch.reader is None
         fourth.send(b"x")
-        [(key, _)] = poller.poll(5)
-        assert key.data.reader is nothing
+        [(watch, _)] = poller.poll(5)
+        assert watch.reader is nothing
         poller.unwatch_reader(fd)
         if fd != third.fileno():
             os.close(fd)
@@ -298,9 +325,9 @@ def test_waking_ends_the_wait(poller: Poller) -> None:
     poller.asleep = True
     timer = threading.Timer(0.05, poller.wake)
     timer.start()
-    [(key, _)] = poller.poll(20)
+    [(watch, _)] = poller.poll(20)
     timer.join()
-    key.data.reader()
+    (watch.reader or fail)()
     assert poller.poll(0) == []
 
 
@@ -323,10 +350,10 @@ def test_a_full_bell_still_wakes_and_never_raises(poller: Poller) -> None:
         pass
     poller.asleep = True
     poller.wake()
-    [(key, _)] = poller.poll(20)
+    [(watch, _)] = poller.poll(20)
     rounds = 0
     while poller.poll(0):
-        key.data.reader()
+        (watch.reader or fail)()
         rounds += 1
     assert rounds > 1
 

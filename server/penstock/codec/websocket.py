@@ -33,7 +33,7 @@ _MOST_PIECES = 1024
 _MOST_FRAGMENTS = 256
 """Frames that are read at once: an empty one costs its sender six octets."""
 
-_TEXT_FRAME, _BINARY_FRAME = FIN | TEXT, FIN | BINARY
+_TEXT_FRAME, _BINARY_FRAME = _WHOLE = (FIN | TEXT, FIN | BINARY)
 _OPCODES = (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
 _IS_CONTROL = 0x8
 
@@ -85,11 +85,11 @@ class WebSocketCodec:
         self.is_behind = False
         if not self._octets:
             return None
+        if self.state is not _OPEN and self.state is not _CLOSE_SENT:
+            self._stop(self.state)
+            return None
         try:
             for _ in range(_MOST_FRAGMENTS):
-                if self.state is not _OPEN and self.state is not _CLOSE_SENT:
-                    self._stop(self.state)
-                    return None
                 at = self._at
                 event = self._take_piece() if self._left else self._read_frame()
                 if event is not None or self._at == at:
@@ -108,7 +108,7 @@ class WebSocketCodec:
         if have < 2:
             return None
         first, second = octets[at], octets[at + 1]
-        if self._opcode or (first != _TEXT_FRAME and first != _BINARY_FRAME):
+        if first not in _WHOLE or self._opcode:
             self._check_first(first)
         # RFC 6455 5.1: everything from a client is masked.
         if second < 0x80:
@@ -125,12 +125,12 @@ class WebSocketCodec:
             return self._read_control(first, start, size) if have >= 6 + size else None
         if size + self._size > self._max_size and not (self._is_compressed or first & RSV1):
             raise _too_large(self._max_size)
-        if len(octets) < start:
-            return None
         end = start + size
-        if len(octets) < end or self._opcode or not first & FIN:
-            return self._begin_frame(first, octets[start - 4 : start], start, size)
-        self._consume(end)
+        if end > len(octets) or self._opcode or not first & FIN:
+            return self._begin_frame(first, octets[start - 4 : start], start, size) if start <= len(octets) else None
+        if end == len(octets):
+            self._octets = b""
+        self._at = end
         # Nearly every message is one frame that has come whole.
         content = unmask(octets, start, end, octets[start - 4 : start])
         if first & RSV1:
@@ -281,10 +281,8 @@ class WebSocketCodec:
         if self._deflate is not None and len(payload) >= THRESHOLD:
             payload = self._deflate.compress(payload)
             first |= RSV1
-        size = len(payload)
-        if size <= _JOIN_BELOW:
-            return [encode_head(first, size) + payload]
-        return [encode_head(first, size), payload]
+        head = encode_head(first, len(payload))
+        return [head + payload] if len(payload) <= _JOIN_BELOW else [head, payload]
 
     def encode_ping(self, payload: bytes) -> bytes:
         """A Ping (RFC 6455 5.5.2)."""
