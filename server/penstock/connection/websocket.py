@@ -111,6 +111,7 @@ class WebSocketConnection(Connection):
         elif self.state is _FLUSHING:
             self.finish()
         else:
+            self.channel.trust()
             if self._pong is not None:
                 self._answer_pings([self._pong])
             self.session.wake()

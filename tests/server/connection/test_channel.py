@@ -10,7 +10,7 @@ from support.clock import Clock
 from support.faults import Fault, FaultySocket, Short
 from support.wire import wait_for_loopback
 
-from penstock.connection.channel import HIGH_WATER, LOW_WATER, MOST_HELD, NEVER, READ_SIZE, Channel
+from penstock.connection.channel import HIGH_WATER, LOW_WATER, MOST_FOR_READERS, MOST_HELD, NEVER, READ_SIZE, Channel
 
 
 class Ends:
@@ -400,6 +400,17 @@ def test_while_it_is_lent_the_kernel_may_hold_as_much_as_it_likes(loop: EventLoo
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 4096
         channel.close()
         channel.take_back()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
+def test_for_a_peer_that_is_trusted_the_kernel_may_hold_more(loop: EventLoop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()):
+        sock, _ = listening.accept()
+        channel = Channel(sock, loop, lambda: None, lambda: None, 1.0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 4096)
+        channel.trust()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == MOST_FOR_READERS
+        channel.close()
 
 
 def test_a_channel_that_is_handed_over_tells_its_new_owner(ends: Ends) -> None:

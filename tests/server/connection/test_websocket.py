@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.codec.events import Close
-from penstock.connection.channel import HIGH_WATER
+from penstock.connection.channel import HIGH_WATER, Channel
 from penstock.connection.exchange import ClientDisconnected
 from penstock.connection.life import LINGER_TIMEOUT
 from penstock.connection.session import QUEUE_HIGH_WATER, Session
@@ -190,6 +190,22 @@ def test_a_client_that_never_reads_holds_up_the_app_and_no_memory(socketed: Make
     wire.wait(31)
     assert wire.state() is State.CLOSED and isinstance(wire.failures[0], ClientDisconnected)
     assert wire.session.ended == Close(1006, "")
+
+
+def test_the_kernel_may_hold_much_for_a_client_that_has_shown_that_it_reads(socketed: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    trusted: list[int] = []
+    monkeypatch.setattr(Channel, "trust", lambda channel: trusted.append(channel.queued))
+
+    async def talk(session: Session) -> None:
+        session.accept(None, [])
+        await receive(session)
+        session.send_message(b"x" * 300_000)
+
+    wire = socketed(talk, send_buffer=4096)
+    wire.say_text("go")
+    assert wire.web.channel.queued > HIGH_WATER and not trusted
+    assert wire.frames()[0] == (0x82, b"x" * 300_000)
+    assert trusted
 
 
 def test_a_ping_flood_of_a_client_that_never_reads_is_answered_with_the_newest_pong_only(socketed: Make) -> None:
