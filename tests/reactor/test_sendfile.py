@@ -13,10 +13,10 @@ import pytest
 from penstock_reactor import EventLoop, sendfile
 from support.recorders import Recorder
 from support.secure import Peer, client_context
-from support.streams import finish, read_exactly, turns
+from support.streams import finish, flood, read_exactly, turns
 
 Pair = tuple[socket.socket, socket.socket]
-CONTENT = bytes(range(256)) * 16384  # 4 MiB: more than any socket buffer takes
+CONTENT = bytes(range(256)) * 32768  # 8 MiB: more than any socket buffer takes
 needs_kernel = pytest.mark.skipif(not hasattr(os, "sendfile"), reason="no os.sendfile here")
 
 
@@ -167,10 +167,10 @@ def test_a_protocol_paused_before_resumes_when_the_blocks_have_left(
     async def main() -> None:
         monkeypatch.delattr(os, "sendfile", raising=False)
         transport, protocol = await opened(loop, pair)
-        transport.write(CONTENT)
+        written = flood(transport)
         assert protocol.names()[-1] == "pause_writing"
         sending = asyncio.ensure_future(loop.sendfile(transport, file, 0, 1000))
-        assert (await read_exactly(pair[1], len(CONTENT) + 1000))[len(CONTENT) :] == CONTENT[:1000]
+        assert await read_exactly(pair[1], len(written) + 1000) == written + CONTENT[:1000]
         await sending
         await protocol.heard("resume_writing")
         await finish(transport, protocol)

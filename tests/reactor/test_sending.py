@@ -10,7 +10,7 @@ from penstock_reactor import EventLoop, sending
 from penstock_reactor.sending import JOIN_BYTES, MAX_PIECES, QUIET_DROPS, as_bytes_like
 from support.faults import FaultySocket
 from support.recorders import Recorder
-from support.streams import finish, opened, read_exactly, turns
+from support.streams import finish, flood, opened, read_exactly, turns
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -24,8 +24,6 @@ def has_sendmsg(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sending, "HAS_SENDMSG", has)
     return has
 
-
-LARGE = bytes(range(256)) * 16384  # 4 MiB: more than any socket buffer takes
 
 
 def test_a_write_leaves_at_once(loop: EventLoop, pair: Pair) -> None:
@@ -43,12 +41,11 @@ def test_what_the_socket_refuses_leaves_later_and_in_order(loop: EventLoop, pair
         protocol = Recorder()
         transport = opened(loop, pair[0], protocol)
         changing = bytearray(b"-second-")
-        transport.write(LARGE)
+        expected = flood(transport) + b"-second-third"
         transport.write(changing)
         changing[:] = b"xxxxxxxx"
         transport.writelines([memoryview(b"third"), b""])
         transport.write(b"")
-        expected = LARGE + b"-second-third"
         assert 0 < transport.get_write_buffer_size() <= len(expected)
         assert await read_exactly(pair[1], len(expected)) == expected
         await protocol.heard("resume_writing")
@@ -128,10 +125,9 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(loop
         transport.set_write_buffer_limits(high=0)
         transport.write(b"fits")
         assert protocol.names() == ["connection_made"]
-        transport.write(LARGE)
-        transport.write(LARGE)
+        written = flood(transport)
         assert protocol.names() == ["connection_made", "pause_writing"]
-        await read_exactly(pair[1], 4 + 2 * len(LARGE))
+        await read_exactly(pair[1], 4 + len(written))
         await protocol.heard("resume_writing")
         assert protocol.names() == ["connection_made", "pause_writing", "resume_writing"]
         with pytest.raises(ValueError, match="must be >= low"):
@@ -163,14 +159,14 @@ def test_write_eof_lets_the_queue_leave_then_closes_one_way(loop: EventLoop, pai
         protocol = Recorder()
         transport = opened(loop, pair[0], protocol)
         assert transport.can_write_eof()
-        transport.write(LARGE)
+        written = flood(transport)
         transport.write_eof()
         transport.write_eof()
         with pytest.raises(RuntimeError, match=r"write\(\) after write_eof"):
             transport.write(b"x")
         with pytest.raises(RuntimeError, match=r"writelines\(\) after write_eof"):
             transport.writelines([b"x"])
-        assert await read_exactly(pair[1], len(LARGE) + 1) == LARGE
+        assert await read_exactly(pair[1], len(written) + 1) == written
         pair[1].send(b"still heard")
         assert (await protocol.heard("data_received"))[1] == b"still heard"
         pair[1].close()
@@ -202,7 +198,7 @@ def test_a_lent_socket_refuses_writes_until_it_is_returned(loop: EventLoop, pair
     async def main() -> None:
         protocol = Recorder()
         transport = opened(loop, pair[0], protocol)
-        transport.write(LARGE)
+        written = flood(transport)
         lending = asyncio.ensure_future(transport.lend_socket())
         await turns()
         assert not lending.done()
@@ -214,7 +210,7 @@ def test_a_lent_socket_refuses_writes_until_it_is_returned(loop: EventLoop, pair
             transport.write_eof()
         with pytest.raises(RuntimeError, match="cannot lend"):
             await transport.lend_socket()
-        await read_exactly(pair[1], len(LARGE))
+        await read_exactly(pair[1], len(written))
         assert await lending is pair[0]
         await transport.wait_writable()
         transport.return_socket()
@@ -229,7 +225,7 @@ def test_a_borrower_hears_of_the_end(loop: EventLoop, pair: Pair) -> None:
     async def main() -> None:
         protocol = Recorder()
         transport = opened(loop, pair[0], protocol)
-        transport.write(LARGE)
+        flood(transport)
         lending = asyncio.ensure_future(transport.lend_socket())
         await turns()
         transport.abort()
@@ -280,9 +276,9 @@ def test_a_poller_without_room_costs_the_connection_and_no_more(
 
     async def main() -> None:
         protocol = Recorder()
-        transport = opened(loop, pair[0], protocol)
+        transport = opened(loop, FaultySocket(pair[0], send={1: BlockingIOError()}), protocol)
         monkeypatch.setattr(loop._poller, "watch_writer", refuse)
-        transport.write(LARGE)
+        transport.write(b"refused")
         assert await protocol.heard("connection_lost") == ("connection_lost", full)
 
     loop.run_until_complete(main())

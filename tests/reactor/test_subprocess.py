@@ -38,6 +38,8 @@ def mixed_ways() -> room.Ways:
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test once in each way of driving a child."""
     if request.param is not None:
+        if sys.platform == "win32":
+            pytest.skip("all three are the same there")
         monkeypatch.setattr(room, "native_ways", request.param)
 
 

@@ -15,10 +15,9 @@ from penstock_reactor.tls_transport import SSLTransport
 from support.faults import FaultySocket
 from support.recorders import Recorder
 from support.secure import Peer, options
-from support.streams import finish
+from support.streams import PIECE, finish, flood
 
 Pair = tuple[socket.socket, socket.socket]
-LARGE = bytes(range(256)) * 16384  # 4 MiB: more than any socket buffer takes
 
 
 async def opened(loop: EventLoop, sock: Any, peer_sock: socket.socket) -> tuple[SSLTransport, Recorder, Peer]:
@@ -46,12 +45,12 @@ def test_what_does_not_fit_waits_in_plain_and_leaves_in_order(loop: EventLoop, p
     async def main() -> None:
         transport, protocol, peer = await opened(loop, *pair)
         changing = bytearray(b"-second-")
-        transport.write(LARGE)
+        flooded = flood(transport)
         transport.write(changing)
         changing[:] = b"xxxxxxxx"
         for number in range(100):
             transport.write(b"%02d" % number)
-        expected = LARGE + b"-second-" + b"".join(b"%02d" % n for n in range(100))
+        expected = flooded + b"-second-" + b"".join(b"%02d" % n for n in range(100))
         waiting = transport.get_write_buffer_size()
         assert 0 < waiting < len(expected) + SLICE_BYTES // 100
         assert protocol.names()[-1] == "pause_writing"
@@ -69,12 +68,12 @@ def test_limits_of_zero_tell_exactly_when_all_has_left(loop: EventLoop, pair: Pa
         transport.set_write_buffer_limits(0)
         transport.write(b"fits")
         assert "pause_writing" not in protocol.names()
-        transport.write(LARGE)
+        written = b"fits" + flood(transport)
         assert protocol.names()[-1] == "pause_writing"
-        reading = asyncio.ensure_future(peer.read(4 + len(LARGE)))
+        reading = asyncio.ensure_future(peer.read(len(written)))
         await protocol.heard("resume_writing")
         assert transport.get_write_buffer_size() == 0
-        assert await reading == b"fits" + LARGE
+        assert await reading == written
         await finish(transport, protocol)
 
     loop.run_until_complete(main())
@@ -132,7 +131,7 @@ def test_the_end_of_the_socket_ends_the_connection_once(loop: EventLoop, pair: P
         transport, protocol, _ = await opened(loop, *pair)
         pair[1].close()
         for _ in range(3):
-            transport.write(LARGE)
+            transport.write(PIECE)
         lost = await protocol.heard("connection_lost")
         assert isinstance(lost[1], (BrokenPipeError, ConnectionResetError))
 

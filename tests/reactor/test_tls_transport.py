@@ -13,12 +13,11 @@ from penstock_reactor.tls_engine import TlsOptions
 from penstock_reactor.tls_transport import SKIP_BYTES, SSLTransport
 from support.recorders import Recorder
 from support.secure import Peer, client_context, options
-from support.streams import Into, finish, turns
+from support.streams import Into, finish, flood, turns
 
 Pair = tuple[socket.socket, socket.socket]
 Reports = list[dict[str, Any]]
 Opened = tuple[SSLTransport, Any, Peer]
-LARGE = bytes(range(256)) * 16384  # 4 MiB: more than any socket buffer takes
 
 
 async def opened(
@@ -180,12 +179,12 @@ def test_garbage_from_the_peer_ends_the_connection_with_an_alert(
 def test_closing_lets_all_leave_and_waits_for_the_peers_goodbye(loop: EventLoop, pair: Pair) -> None:
     async def main() -> None:
         transport, protocol, peer = await opened(loop, pair)
-        transport.write(LARGE)
+        written = flood(transport)
         transport.close()
         transport.close()
         assert transport.is_closing() and not transport.is_reading()
         await peer.send(b"too late for anyone")
-        assert await peer.read(len(LARGE) + 1) == LARGE
+        assert await peer.read(len(written) + 1) == written
         assert peer.engine.is_over
         await turns(5)
         assert "connection_lost" not in protocol.names()
@@ -213,14 +212,14 @@ def test_what_was_written_still_leaves_when_the_peer_has_ended(
 ) -> None:
     async def main() -> None:
         transport, protocol, peer = await opened(loop, pair)
-        transport.write(LARGE)
+        written = flood(transport)
         if with_goodbye:
             await peer.say_goodbye()
         else:
             pair[1].shutdown(socket.SHUT_WR)
         await protocol.heard("eof_received")
         assert transport.is_closing()
-        assert await peer.read(len(LARGE)) == LARGE
+        assert await peer.read(len(written)) == written
         assert await protocol.heard("connection_lost") == ("connection_lost", None)
 
     loop.run_until_complete(main())
@@ -257,7 +256,7 @@ def test_a_peer_that_does_not_answer_the_goodbye_is_cut_off(loop: EventLoop, pai
 def test_a_slow_peer_is_given_time_while_it_takes_its_bytes(loop: EventLoop, pair: Pair) -> None:
     async def main() -> None:
         transport, protocol, _ = await opened(loop, pair)
-        transport.write(LARGE)
+        flood(transport)
         transport.close()
         unsent = transport.get_write_buffer_size()
         transport._on_shutdown_timeout(unsent + 1)  # some has left since the last look

@@ -13,6 +13,7 @@ from support.recorders import Recorder
 
 needs_unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no UNIX sockets here")
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
+PIECE = bytes(range(256)) * 4096
 
 
 def opened(loop: EventLoop, sock: Any, protocol: Any) -> SocketTransport:
@@ -20,6 +21,19 @@ def opened(loop: EventLoop, sock: Any, protocol: Any) -> SocketTransport:
     transport = SocketTransport(loop, sock, protocol)
     transport.start()
     return transport
+
+
+def flood(transport: Any) -> bytes:
+    """Write until a piece waits as a whole; all that was written.
+
+    How much a socket takes before that is the system's affair: megabytes on loopback TCP, and on Windows a block of any
+    size while there is any room.
+    """
+    for count in range(1, 65):
+        transport.write(PIECE)
+        if transport.get_write_buffer_size() >= len(PIECE):
+            return PIECE * count
+    raise AssertionError(f"the socket never filled: {transport!r}")
 
 
 async def read_exactly(sock: socket.socket, count: int) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support import processes
 from support.client import ask, request
-from support.serving import BANNER, CHECKOUT, PATIENCE, Server, environment
+from support.serving import BANNER, CHECKOUT, PATIENCE, Server, environment, run_to_end
 
 windows_only = pytest.mark.skipif(sys.platform != "win32", reason="there is no such thing here")
 
@@ -47,11 +47,12 @@ def test_the_second_process_fails_on_the_proactor_loop_and_not_on_ours() -> None
 
 
 @contextmanager
-def started(folder: Path, python: Path | str, flags: int) -> Iterator[Server]:
+def started(folder: Path, python: Path | str, flags: int, *options: str) -> Iterator[Server]:
     (folder / "main.py").write_text(APP)
     process = subprocess.Popen(
-        [python, "-m", "penstock", "main:app", "--reload", "--port", "0", "--no-access-log"], cwd=folder, env=environment(),
-        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, creationflags=flags,
+        [python, "-m", "penstock", "main:app", "--port", "0", "--no-access-log", *(options or ["--reload"])],
+        cwd=folder, env=environment(), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        creationflags=flags,
     )  # fmt: skip
     server = Server(process)
     try:
@@ -100,6 +101,21 @@ def test_reload_works_behind_a_virtual_environments_launcher(tmp_path: Path) -> 
     with started(tmp_path / "app", tmp_path / "venv" / "Scripts" / "python.exe", 0) as server:
         assert processes.children(server.pid) and not (Path(processes.signals_folder()) / str(server.pid)).exists()
         reload_and_end(server, tmp_path / "app")
+
+
+@windows_only
+def test_commands_do_what_signals_do_elsewhere(tmp_path: Path) -> None:
+    def ctl(*words: str) -> str:
+        return run_to_end("ctl", *words, "--control", "ctl", cwd=tmp_path).stdout
+
+    with started(tmp_path, sys.executable, 0, "--workers", "1", "--control", "ctl") as server:
+        assert "generation 1 is serving" in ctl("status")
+        assert ctl("scale", "2") == "2 workers are wanted\n"
+        processes.eventually(lambda: ctl("status", "--json").count('"ready"') == 2)
+        assert ctl("reload") == "generation 2 serves\n"
+        assert ctl("stop") == "stopping\n"
+        assert server.wait_end() == 0 and not (tmp_path / "ctl").exists()
+        assert server.stdout.count("lifespan ended") == 4 and "Killing" not in server.stderr
 
 
 @windows_only
