@@ -7,19 +7,17 @@ so does what the application says at its end.
 import fcntl
 import os
 import pty
-import shutil
 import struct
-import sys
-import tempfile
+import subprocess
 import termios
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import urlopen
-
-from . import wine
 
 PATIENCE = 90.0
 
@@ -61,66 +59,66 @@ sys.exit(code)
 """
 
 
-def try_ctrl_c(program: str, version: str) -> str:
+class Started(NamedTuple):
+    process: subprocess.Popen[bytes]
+    terminal: int | None
+
+
+def start(command: list[str], folder: Path, environment: dict[str, str], *, on_terminal: bool) -> Started:
+    """Start it there: on a pseudo terminal, which is drained until it ends, or without standard streams."""
+    if not on_terminal:
+        nothing = subprocess.DEVNULL
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=nothing, stdout=nothing, stderr=nothing)
+        return Started(process, None)
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command], cwd=folder, env=environment, stdin=its_end, stdout=its_end, stderr=its_end
+    )
+    os.close(its_end)
+    threading.Thread(target=_drain, args=(terminal,), daemon=True).start()
+    return Started(process, terminal)
+
+
+def _drain(terminal: int) -> None:
+    # Closed here and nowhere else: a number that is read may not come to mean another file.
+    with suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
+    os.close(terminal)
+
+
+def try_ctrl_c(python: list[str], environment: dict[str, str], folder: Path, presses: int) -> str:
     """What went wrong, or nothing. Once it drains both workers; twice it ends them though one is busy."""
-    for presses, code in ((1, "0"), (2, "1")):
-        print(f"--- Ctrl+C typed at a console, {presses}x, Python {version} for Windows", flush=True)
-        folder = Path(tempfile.mkdtemp(prefix="console"))
-        try:
-            trouble = _try(program, version, folder, presses, code)
-        except TimeoutError as error:
-            trouble = str(error)
-        if trouble:
-            log = (folder / "log").read_text() if (folder / "log").exists() else "no log"
-            return f"{presses}x Ctrl+C: {trouble}\n{log}"
-        shutil.rmtree(folder)
-    return ""
-
-
-def _try(program: str, version: str, folder: Path, presses: int, code: str) -> str:
     (folder / "main.py").write_text(APP)
     (folder / "start.py").write_text(START)
-    terminal = _start([program, str(wine.python(version)), "start.py"], folder)
+    process, terminal = start([*python, "start.py"], folder, environment, on_terminal=True)
+    assert terminal is not None
     try:
-        url = _line(folder, "running on ").split()[0]
-        if presses == 1:
-            with urlopen(url, timeout=PATIENCE) as answer:
-                assert answer.read() == b"data"
-        else:
-            stream = urlopen(url + "/deaf", timeout=PATIENCE)
+        trouble = _press(terminal, folder, presses)
+    except (OSError, HTTPException) as error:
+        trouble = f"{type(error).__name__}: {error}"
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+    return f"{trouble}\n{_read(folder / 'log') or 'no log'}" if trouble else ""
+
+
+def _press(terminal: int, folder: Path, presses: int) -> str:
+    url = _line(folder, "running on ").split()[0]
+    with urlopen(url + ("/deaf" if presses == 2 else ""), timeout=PATIENCE) as answer:
+        if answer.read(4) != b"data":
+            return "no answer"
         os.write(terminal, b"\x03")
         _line(folder, "Shutting down")
         if presses == 2:
             os.write(terminal, b"\x03")
-        found = _wait(lambda: _read(folder / "code"), "an exit code")
-        if presses == 2:
-            stream.close()
-        ended = len(_read(folder / "ended").split())
-        log = _read(folder / "log")
-    finally:
-        os.close(terminal)
-    if found != code or (presses == 1 and ended != 2):
-        return f"exit code {found}, {ended} lifespans ended"
-    return f"complained:\n{log}" if "Traceback" in log or "died" in log else ""
-
-
-def _start(command: list[str], folder: Path) -> int:
-    """Start it on a pseudo terminal, which is drained for ever; the terminal's other end."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execve(command[0], command, wine.environment())
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
-    threading.Thread(target=_drain, args=(terminal, pid), daemon=True).start()
-    return terminal
-
-
-def _drain(terminal: int, pid: int) -> None:
-    with suppress(OSError):
-        while os.read(terminal, 65536):
-            pass
-    with suppress(OSError):
-        os.waitpid(pid, 0)
+        code = _wait(lambda: _read(folder / "code"), "an exit code")
+    log, ended = _read(folder / "log"), len(_read(folder / "ended").split())
+    if (presses == 1 and (code, ended) != ("0", 2)) or (presses == 2 and code != "1"):
+        return f"exit code {code}, {ended} lifespans ended"
+    return "complained" if "Traceback" in log or "died" in log else ""
 
 
 def _line(folder: Path, words: str) -> str:
@@ -142,6 +140,3 @@ def _wait(what: Callable[[], str], name: str) -> str:
 def _read(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
-
-if __name__ == "__main__":
-    sys.exit(try_ctrl_c(wine.prepare(sys.argv[1:2]), sys.argv[1]))

