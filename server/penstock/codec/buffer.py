@@ -55,7 +55,7 @@ class Buffer:
     def whole(self) -> bytes:
         """All that is left, if it came in one piece of which nothing was taken; else b""."""
         octets = self._octets
-        return octets if not self._position and isinstance(octets, bytes) else b""
+        return octets if type(octets) is bytes and not self._position else b""
 
     def take(self, most: int) -> bytes:
         """Take up to `most` octets; b"" when nothing is there."""

@@ -129,11 +129,11 @@ class Http1Codec:
         if head is None:
             return None
         self._is_ordinary = False
-        # Taken apart at once: a look at each by its name costs four times as much.
-        method, _, _, version, _, body_length, keeps_alive, _, _, _ = head
+        # By their places, body length, keeps alive, version and method: a name for each costs the tenth part of a known head.
+        body_length = head[5]
         if not body_length:
             self._request = _COMPLETE
-            self._is_ordinary = keeps_alive and version == "1.1" and method != "HEAD"
+            self._is_ordinary = head[6] and head[3] == "1.1" and head[0] != "HEAD"
         elif body_length == CHUNKED:
             self._request = _BODY
             self._reader = ChunkedReader(self._limits.head, self._limits.fields)
