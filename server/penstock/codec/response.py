@@ -7,6 +7,7 @@ Transfer-Encoding is not sent on, nor whether it would keep the connection.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -106,6 +107,7 @@ def _learn_name(name: bytes) -> tuple[bytes, int]:
     return known
 
 
+@lru_cache(_MAX_LINES)
 def _read_length(value: bytes) -> int:
     if not isinstance(value, bytes) or not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
         raise ResponseError(f"not a valid content-length: {value!r}")

@@ -13,6 +13,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 READ_SIZE = 65536
 """One `recv`. Larger ones are given memory by mmap, which costs more than the copy."""
@@ -202,10 +203,8 @@ class Channel:
 
     def reset(self) -> None:
         """Close so that the peer sees an error (RST), not an end: what it got is not whole."""
-        try:
+        with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        except OSError:
-            pass
         self.close()
 
     def close(self) -> None:

@@ -222,9 +222,10 @@ class Exchange:
 
     def end(self) -> None:
         """The app is done with this exchange, in whatever way."""
-        self.task = None
         service = self.connection.service
-        service.running.discard(self)
+        if self.task is not None:
+            self.task = None
+            service.running.discard(self)
         if service.is_draining:
             service.notice_idle()
 

@@ -8,6 +8,7 @@ later ones wait in a bounded buffer. `states.py` says what a connection can be w
 import asyncio
 import socket
 import sys
+from collections.abc import Coroutine
 from functools import partial
 
 from ..codec.deflate import Deflate
@@ -167,11 +168,7 @@ class HttpConnection(Connection):
                 return
         if self.has_ended or service.is_draining:
             exchange.tell_to_leave()
-        service.running.add(exchange)
-        # A context of its own: this may run in that of the app whose answer made room for this request.
-        task = _start_task(service.serve(exchange), loop=service.loop, context=service.context.copy())
-        if exchange in service.running:
-            exchange.task = task
+        self._start(exchange, service.serve(exchange))
 
     def _run_websocket(self, head: RequestHead, serve: ServeWebSocket) -> bool:
         """Start the app on a request for a WebSocket; False when it is another request after all.
@@ -196,11 +193,17 @@ class HttpConnection(Connection):
         self.codec.wants_close |= service.is_draining
         if self.has_ended:
             session.tell_to_leave()
-        service.running.add(session)
-        task = _start_task(serve(session), loop=service.loop, context=service.context.copy())
-        if session in service.running:
-            session.task = task
+        self._start(session, serve(session))
         return True
+
+    def _start(self, exchange: Exchange, answering: Coroutine[None, None, None]) -> None:
+        """Make the task of an exchange, unless it is done at once."""
+        service = self.service
+        # A context of its own: this may run in that of the app whose answer made room for this request.
+        task = _start_task(answering, loop=service.loop, context=service.context.copy())
+        if not task.done():
+            exchange.task = task
+            service.running.add(exchange)
 
     def upgrade(self, session: Session, response: bytes, deflate: Deflate | None) -> None:
         """The app accepts a WebSocket: it has the channel from here on, and what came behind the handshake."""
@@ -220,7 +223,6 @@ class HttpConnection(Connection):
             self.finish()
             return
         self.state = _IDLE if exchange.is_body_complete else _SKIPPING
-        self._skipped = 0
         self.deadline = now + service.settings.timeout_keep_alive
         # Within `_run` its caller goes on with what has come; later, somebody must.
         if exchange.task is not None and (self.codec.buffer.size or self.has_ended or not self.channel.is_reading):
@@ -293,4 +295,5 @@ class HttpConnection(Connection):
                 self.finish()
         else:
             self.state = _IDLE
+            self._skipped = 0
             self.deadline = self.service.now() + self.service.settings.timeout_keep_alive

@@ -12,6 +12,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 from .channel import READ_SIZE, Channel
 
@@ -178,11 +179,9 @@ class TlsChannel(Channel):
         if not self.is_secure or self.is_broken:
             return
         self.is_secure = False
-        try:
+        # Mostly "want read": ours is out, and the peer's is not waited for.
+        with suppress(ssl.SSLError):
             self.tls.unwrap()
-        except ssl.SSLError:
-            # Mostly "want read": ours is out, and the peer's is not waited for.
-            pass
         self._push()
 
     def _fail(self, reason: str) -> None:
