@@ -201,19 +201,17 @@ class Channel:
         except OSError:
             self.is_broken = True
 
-    def reset(self) -> None:
-        """Close so that the peer sees an error (RST), not an end: what it got is not whole."""
+    def end_by_reset(self) -> None:
+        """Have `close` tell the peer an error (RST), not an end: what it got is not whole."""
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self.close()
 
     def close(self) -> None:
-        """Let the socket go; what is queued is lost. Safe to call again."""
+        """Let the socket go; what is held or queued is lost. Safe to call again."""
         self.stop_reading()
         if self._queue is not None:
             self._loop.remove_writer(self._descriptor)
         self._queue = None
-        self.held = b""
         self.queued = 0
         self.stalls_at = NEVER
         self.is_broken = True

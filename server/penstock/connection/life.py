@@ -128,19 +128,18 @@ class Connection:
 
     def cut(self, ending: str) -> None:
         """A response cannot be completed: end so that the client cannot take it for whole."""
-        queued = self.channel.queued
-        self.channel.reset()
-        self.close(ending, queued)
+        self.channel.release()
+        self.channel.end_by_reset()
+        self.close(ending)
 
-    def close(self, ending: str = "client gone", queued: int = 0) -> None:
-        """Let go of everything; a running exchange ends so. Safe to call again.
-
-        `queued` octets of the answer have not left, beside what the channel still has.
-        """
+    def close(self, ending: str = "client gone") -> None:
+        """Let go of everything; a running exchange ends so. Safe to call again."""
         if self.state is _CLOSED:
             return
+        # What is held are answers that are complete.
+        self.channel.release()
         exchange, self.exchange = self.exchange, None
-        queued += self.channel.queued
+        queued = self.channel.queued
         if self.untaken:
             self.untaken[-1].sent -= min(queued, self.untaken[-1].sent)
             self.settle(ending)

@@ -166,10 +166,10 @@ class TlsChannel(Channel):
         self._say_goodbye()
         super().finish()
 
-    def reset(self) -> None:
+    def end_by_reset(self) -> None:
         # Without goodbye: a peer that sees no close_notify knows that what it got is not whole.
         self.is_broken = True
-        super().reset()
+        super().end_by_reset()
 
     def close(self) -> None:
         self._say_goodbye()

@@ -307,7 +307,7 @@ def test_closing_loses_what_is_held(ends: Ends) -> None:
     ends.channel.hold(b"x")
     ends.channel.close()
     ends.channel.release()
-    assert ends.take() == b""
+    assert ends.take() == b"" and not ends.channel.queued
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a reset cannot be had reliably there")
@@ -318,7 +318,8 @@ def test_a_reset_is_seen_as_an_error(loop: EventLoop, faults: dict[str, dict[int
         sock.setblocking(False)
         channel = Channel(cast(socket.socket, FaultySocket(sock, **faults)), loop, list, list, 30.0)
         channel.write([b"half"])
-        channel.reset()
+        channel.end_by_reset()
+        channel.close()
         peer.settimeout(5)
         try:
             while peer.recv(100):

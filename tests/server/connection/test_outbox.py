@@ -141,6 +141,26 @@ def test_the_last_answer_does_not_leave_before_those_that_wait(wired: Make) -> N
     assert wire.is_ended()
 
 
+def test_an_answer_that_waits_is_not_lost_with_the_next_request(wired: Make) -> None:
+    """Request, whole request, half a request and the end, while the first one runs."""
+    go = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.head.path == b"/held":
+            await go.wait()
+        while exchange.take() is None and not exchange.is_over:
+            await exchange.wait_readable()
+        await hello(exchange)
+
+    wire = wired(answer)
+    wire.say(request("/held") + request("/whole") + request("/half", fields="content-length: 5\r\n") + b"1")
+    wire.end()
+    go.set()
+    heard = wire.hear()
+    assert b"/held" in heard and b"/whole" in heard and b"/half" not in heard
+    assert wire.is_ended()
+
+
 def test_a_drain_sends_what_waits(wired: Make, crowded: MakeCrowd) -> None:
     wire = wired()
     connection, peer = crowded(wire)[0]

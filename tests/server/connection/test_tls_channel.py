@@ -190,7 +190,8 @@ def test_to_close_is_to_say_goodbye(ends: Ends) -> None:
 
 
 def test_a_reset_says_no_goodbye(ends: Ends) -> None:
-    ends.channel.reset()
+    ends.channel.end_by_reset()
+    ends.channel.close()
     assert not ends.pull() or not ends.client.is_over
 
 
