@@ -1,9 +1,8 @@
 """The poller: which descriptors are ready? The only importer of `selectors`.
 
-Every watched descriptor has one `Watch`, which travels through the selector as the key's data: what the
-selector reports is run straight from its result, without a look-up and without a trip through the ready queue. A
-watch that is taken away is emptied first, so a report that is already on its way finds nothing to call; a
-descriptor number that is closed and used again gets a new watch.
+Every watched descriptor has one `Watch`, which is what a wait brings back: it is run straight from there, without a trip
+through the ready queue. A watch that is taken away is emptied first, so a report that is already on its way finds
+nothing to call; a descriptor number that is closed and used again gets a new watch.
 
 A wait for a single readiness, as `sock_recv` needs it, is often followed by the next in the same turn. So such a
 watch is not ended but released: it stays with the selector until the loop next waits, and whoever asks for the same
@@ -243,8 +242,7 @@ class Poller:
             self._epoll.close()
 
     def _poll_quickly(self, timeout: float | None) -> Events:
-        # What EpollSelector.select does, without keys and with a third of its steps: of a turn with one descriptor a fourth.
-        # What is wrong with a descriptor is told to all who wait for it.
+        # What EpollSelector.select does, in half its steps. What is wrong with a descriptor is told to all who wait for it.
         watches = self._watches
         return [
             (watches[fd], READ if event == _IN else (event & ~_OUT and READ) | (event & ~_IN and WRITE))
