@@ -47,6 +47,11 @@ def is_alive(pid: int) -> bool:
         _winapi.CloseHandle(handle)
 
 
+def has_begun(pid: int) -> bool:
+    """Whether it runs Python already. Under Wine one whose parent is killed just before may neither begin nor end."""
+    return sys.platform != "win32" or _takes_signals(pid)
+
+
 def send(pid: int, number: int) -> None:
     """Send a signal that both systems know."""
     if sys.platform != "win32":
@@ -94,15 +99,14 @@ def _children_of(pid: int, table: dict[int, tuple[int, str]]) -> list[int]:
 def _interpreter(pid: int, table: dict[int, tuple[int, str]]) -> int:
     """The process itself; of a launcher the one it has started."""
     found = [child for child in _children_of(pid, table) if table[child][1].startswith("python")]
-    is_launcher = len(found) == 1 and not (Path(signals_folder()) / str(pid)).exists()
-    return found[0] if is_launcher else pid
+    return found[0] if len(found) == 1 and not _takes_signals(pid) else pid
 
 
 def _port(pid: int) -> int:
     """Where it takes signals. It may have started only just now."""
     end = time.monotonic() + PATIENCE
     path = Path(signals_folder()) / str(pid)
-    while not path.exists() or not path.read_text().endswith("\n"):
+    while not _takes_signals(pid) or not path.read_text().endswith("\n"):
         assert time.monotonic() < end, f"process {pid} takes no signals"
         time.sleep(0.01)
     return int(path.read_text())
@@ -129,6 +133,29 @@ def _linux_table() -> dict[int, tuple[int, str]]:
                 if state != "Z":
                     found[int(entry.name)] = int(parent), head.partition("(")[2]
     return found
+
+
+def _takes_signals(pid: int) -> bool:
+    """Whether it has written down where; a file from before its begin is of another process that had its number."""
+    try:
+        return (Path(signals_folder()) / str(pid)).stat().st_mtime >= _begin(pid)
+    except OSError:
+        return False
+
+
+def _begin(pid: int) -> float:
+    """When the process was made, in seconds since 1970. OSError when it is gone. On Windows only."""
+    windows: Any = ctypes
+    kernel = windows.WinDLL("kernel32")
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = ctypes.c_void_p(kernel.OpenProcess(0x1000, False, pid))  # PROCESS_QUERY_LIMITED_INFORMATION
+    times = (ctypes.c_uint64 * 4)()
+    each = [ctypes.byref(times, 8 * number) for number in range(4)]
+    known = kernel.GetProcessTimes(handle, *each)
+    kernel.CloseHandle(handle)
+    if not known:
+        raise OSError(f"process {pid} is gone")
+    return float(times[0]) / 1e7 - 11_644_473_600
 
 
 class _Entry(ctypes.Structure):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.client import Client, ask, request
 from support.pressure import Pressure
-from support.processes import children, eventually, is_alive, kill, send
+from support.processes import children, eventually, has_begun, is_alive, kill, send
 from support.serving import CHECKOUT, PATIENCE, Server, ServingError, command, environment, run_to_end, serving
 
 KILLED = "exit code 15" if sys.platform == "win32" else "signal 9"
@@ -329,8 +329,8 @@ def test_workers_do_not_outlive_a_supervisor_that_is_killed(busy: bool, fleet: F
 def test_a_supervisor_killed_during_a_start_leaves_nobody(fleet: Fleet, tmp_path: Path) -> None:
     with fleet("--reload") as server:
         for _ in range(3):
-            write(tmp_path, "two")
-        eventually(lambda: len(children(server.pid)) == 2)
+            write(tmp_path, "two", "\nimport time\ntime.sleep(1)\n")
+        eventually(lambda: len(list(filter(has_begun, children(server.pid)))) == 2)
         with nobody_left(server):
             server.process.kill()
         server.wait_end()

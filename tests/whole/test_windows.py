@@ -99,7 +99,7 @@ def test_reload_works_behind_a_virtual_environments_launcher(tmp_path: Path) -> 
         pytest.skip("this Python makes no virtual environments")
     (tmp_path / "app").mkdir()
     with started(tmp_path / "app", tmp_path / "venv" / "Scripts" / "python.exe", 0) as server:
-        assert processes.children(server.pid) and not (Path(processes.signals_folder()) / str(server.pid)).exists()
+        assert processes.children(server.pid) and not processes.has_begun(server.pid)
         reload_and_end(server, tmp_path / "app")
 
 
