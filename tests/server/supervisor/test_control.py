@@ -70,6 +70,7 @@ def test_nonsense_is_an_end(octets: bytes, ends: Ends) -> None:
 
 def test_a_flood_without_an_end_of_line_is_an_end(ends: Ends) -> None:
     control, other = ends
+    other.settimeout(30)
     thread = threading.Thread(target=other.sendall, args=(b"x" * (LONGEST + 100_000),))
     thread.start()
     messages = control.hear()
