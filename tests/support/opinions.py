@@ -23,6 +23,7 @@ EXPLAINED = {
     "Only Transfer-Encoding: chunked is supported": "a trailer that would frame is dropped by us, unread (RFC 9110 6.5.1)",
     "multiple Transfer-Encoding headers": "the same",
     "bad Content-Length": "the same",
+    "conflicting Content-Length headers": "the same",
     "closed behind HTTP/1.0": "h11 never keeps a connection of HTTP/1.0; we do when it says keep-alive (RFC 9112 C.2.2)",
 }
 

@@ -79,7 +79,16 @@ def write(folder: Path, version: str, more: str = "") -> None:
 def replaced(folder: Path, version: str) -> None:
     """As editors do that write a new file and rename it."""
     (folder / "main.py.new").write_text(APP.replace('"one"', f'"{version}"'))
-    os.replace(folder / "main.py.new", folder / "main.py")
+
+    def is_renamed() -> bool:
+        try:
+            os.replace(folder / "main.py.new", folder / "main.py")
+        except PermissionError:
+            # On Windows a file that somebody reads at that moment cannot be replaced.
+            return False
+        return True
+
+    eventually(is_renamed)
 
 
 def get(server: Server, path: str = "/") -> bytes:
