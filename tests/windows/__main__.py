@@ -117,6 +117,7 @@ def _failures(program: str, step: Run | Typing, more: list[str]) -> list[str]:
         return []
     _say(step.version, f"--- {step}")
     begin = time.monotonic()
+    wine.keep(step.version)
     python = wine.python(step.version, venv=step.venv)
     with tempfile.TemporaryDirectory(prefix="windows", ignore_cleanup_errors=True) as folder:
         if isinstance(step, Run):

@@ -82,11 +82,21 @@ def environment(version: str) -> dict[str, str]:
     }
 
 
+def keep(version: str) -> None:
+    """Let this version's Windows run on between two programs: one that starts while it ends does not come up."""
+    _ask_server(version, "-p")
+
+
 def end(version: str) -> None:
     """End all that still runs in this version's Windows, and nothing else."""
+    _ask_server(version, "-k")
+
+
+def _ask_server(version: str, what: str) -> None:
     server = shutil.which("wineserver") or "/usr/lib/wine/wineserver64"
+    nothing = subprocess.DEVNULL
     with suppress(subprocess.TimeoutExpired):
-        subprocess.run([server, "-k"], env=environment(version), timeout=30, check=False)
+        subprocess.run([server, what], env=environment(version), timeout=30, check=False, stdout=nothing, stderr=nothing)
 
 
 def _prefix(version: str) -> Path:
