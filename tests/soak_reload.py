@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 TESTS = Path(__file__).parent
-sys.path[:0] = [str(TESTS)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent / "server"), str(TESTS.parent / "reactor")]
 
 from support.casualties import children, kill  # noqa: E402  # found through the line above
 from support.client import Client, request  # noqa: E402

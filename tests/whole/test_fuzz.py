@@ -1,6 +1,9 @@
 """A few hundred spoilt requests to a live server with every run of the tests."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +16,10 @@ def test_a_short_run_on_a_live_server_finds_nothing(capsys: pytest.CaptureFixtur
 
 def test_a_short_run_of_frames_on_a_live_server_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main(["--websocket", "--live", "--inputs", "500", "--seed", str(random.randrange(1 << 32))]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", ["fuzz.py", "soak.py", "soak_reload.py"])
+def test_the_long_runs_need_nothing_but_the_checkout(program: str) -> None:
+    """Without site-packages, where an installed penstock would be found."""
+    command = [sys.executable, "-E", "-S", str(Path(__file__).parent.parent / program), "--help"]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).returncode == 0
