@@ -25,7 +25,6 @@ def has_sendmsg(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     return has
 
 
-
 def test_a_write_leaves_at_once(loop: EventLoop, pair: Pair) -> None:
     protocol = Recorder()
     transport = opened(loop, pair[0], protocol)
