@@ -71,7 +71,7 @@ class HeadReader:
         try:
             # Mostly it came whole and alone: then nothing is searched for and nothing is copied.
             octets = buffer.whole()
-            if octets.endswith(b"\r\n\r\n") and len(octets) <= self._max_octets + 4:
+            if len(octets) <= self._max_octets + 4:
                 head = self._read_known(octets)
                 if head is not None:
                     buffer.clear()
@@ -133,11 +133,9 @@ class HeadReader:
         """Read a head, with its end, that is like the last one or at least a usual one; None when it is neither."""
         if octets == self._octets:
             return self._head
-        if self._pattern is not None:
-            head = self._pattern.read(octets)
-            if head is not None:
-                return head
-        head = read_usual(octets, self._max_fields)
+        if self._pattern is not None and (head := self._pattern.read(octets)) is not None:
+            return head
+        head = read_usual(octets, self._max_fields) if octets.endswith(b"\r\n\r\n") else None
         if head is not None and self._drops_underscores:
             return _without_underscores(head)
         if head is not None and head.method == "GET" and head.version == "1.1" and head[5:9] == _PLAIN and len(octets) <= _MAX_KEPT:

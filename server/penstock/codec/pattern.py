@@ -9,6 +9,9 @@ only for such: fields that decide about either never vary in it. It says None of
 without it. So it changes how fast a head is read, never what comes of it.
 """
 
+from itertools import compress, count
+from operator import ne
+
 from .events import Field, RequestHead
 from .fields import DECISIVE_NAMES
 from .grammar import FIELD_MARKS, GET_LINE
@@ -36,10 +39,8 @@ class Pattern:
 
     def read(self, octets: bytes) -> RequestHead | None:
         """Read a head with the empty line behind it; None when it does not fit."""
-        if not octets.endswith(self._end):
-            return None
         line = _match_line(octets)
-        if line is None:
+        if line is None or not octets.endswith(self._end):
             return None
         fields = self._fields.copy()
         start = line.end()
@@ -63,20 +64,24 @@ class Pattern:
 def in_common(octets: bytes, head: RequestHead, known: list[Field], before: Pattern | None) -> Pattern | None:
     """The pattern of a plain head, of one with the fields `known`, and of those that `before` fits; None when that is too little."""
     fields = head.fields
-    if len(fields) != len(known):
+    # C finds where they differ, since mostly they do not.
+    varying = list(compress(count(), map(ne, fields, known)))
+    if before is not None:
+        varying = sorted({*varying, *[part[2] for part in before.parts]})
+    if len(fields) != len(known) or 2 * len(varying) > len(fields):
         return None
-    places = {part[2] for part in before.parts} if before is not None else ()
     parts: list[Part] = []
     at = done = octets.index(b"\r\n")
-    place = 0
-    for (name, value), (_, other) in zip(fields, known):
+    seen = 0
+    for place in varying:
         # CRLF, name, colon; a space and the value.
+        for name, value in fields[seen:place]:
+            at += 4 + len(name) + len(value)
+        name, value = fields[place]
+        if name in DECISIVE_NAMES:
+            return None
         behind = at + 3 + len(name)
-        at = behind + 1 + len(value)
-        if value != other or place in places:
-            if name in DECISIVE_NAMES:
-                return None
-            parts.append((octets[done:behind], behind - done, place, name))
-            done = at
-        place += 1
-    return Pattern(fields, parts, octets[done:], head.is_forwarded) if 2 * len(parts) <= len(fields) else None
+        parts.append((octets[done:behind], behind - done, place, name))
+        at = done = behind + 1 + len(value)
+        seen = place + 1
+    return Pattern(fields, parts, octets[done:], head.is_forwarded)
