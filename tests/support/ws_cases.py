@@ -176,7 +176,7 @@ def play(pieces: Iterable[bytes], is_compressed: bool = False, codec: WebSocketC
             if outcome.code:
                 raise AssertionError("failed a second time") from error
             outcome.code, outcome.reason = error.status, error.reason
-    outcome.wants_more = bool(codec._octets or codec._left or codec._opcode)
+    outcome.wants_more = bool(codec.octets or codec._left or codec._opcode)
     return outcome
 
 

@@ -86,8 +86,8 @@ def check_codec(maker: Maker, octets: bytes, is_compressed: bool) -> None:
         raise Found(f"cut as {pieces!r}\nit is {cut}\nand whole it is {whole}")
     if whole.code not in (0, 1002, 1007, 1009) or any(len(each[1]) > MAX_SIZE for each in whole.events if each[0] in ("text", "bytes")):  # type: ignore[arg-type]
         raise Found(f"came to {whole}")
-    if len(codec._octets) > len(octets) or (whole.code and codec._octets):
-        raise Found(f"{len(codec._octets)} octets kept")
+    if len(codec.octets) > len(octets) or (whole.code and codec.octets):
+        raise Found(f"{len(codec.octets)} octets kept")
     if not is_compressed and (slow := read_slowly(octets)) != whole.events:
         raise Found(f"a second reading comes to {slow}, the codec to {whole}")
 

@@ -42,7 +42,7 @@ class WebSocketCodec:
     """Bytes and events of one WebSocket, server side. `max_size`: octets of a message, inflated."""
 
     __slots__ = (
-        "state", "is_behind", "_max_size", "_deflate", "_octets", "_at", "_opcode", "_is_compressed", "_size", "_is_final", "_left", "_key", "_cut",
+        "state", "is_behind", "octets", "_max_size", "_deflate", "_at", "_opcode", "_is_compressed", "_size", "_is_final", "_left", "_key", "_cut",
         "_pieces", "_packs",
     )  # fmt: skip
 
@@ -52,8 +52,8 @@ class WebSocketCodec:
         """Frames that came have not been looked at yet."""
         self._max_size = max_size
         self._deflate = deflate
-        # What came and was not read yet, from `_at` on.
-        self._octets = b""
+        self.octets = b""
+        """What came and was not read yet, from `_at` on; only the codec takes from it."""
         self._at = 0
         # The message in progress: of which kind (0: none), and how many octets it has, or has announced.
         self._opcode = 0
@@ -72,8 +72,8 @@ class WebSocketCodec:
 
     def feed(self, octets: bytes) -> None:
         """Take what the peer sent."""
-        left = self._octets
-        self._octets = left[self._at :] + octets if left else octets
+        left = self.octets
+        self.octets = left[self._at :] + octets if left else octets
         self._at = 0
 
     def next_event(self) -> WebSocketEvent | None:
@@ -83,7 +83,7 @@ class WebSocketCodec:
         Raises ProtocolError when the peer broke a rule: then nothing more can be read.
         """
         self.is_behind = False
-        if not self._octets:
+        if not self.octets:
             return None
         if self.state is not _OPEN and self.state is not _CLOSE_SENT:
             self._stop(self.state)
@@ -103,9 +103,8 @@ class WebSocketCodec:
 
     def _read_frame(self) -> WebSocketEvent | None:
         """A frame, or the beginning of a message's frame; None when that is all, or has not come (RFC 6455 5.2)."""
-        octets, at = self._octets, self._at
-        have = len(octets) - at
-        if have < 2:
+        octets, at, have = self.octets, self._at, len(self.octets)
+        if have < at + 2:
             return None
         first, second = octets[at], octets[at + 1]
         if first not in _WHOLE or self._opcode:
@@ -118,18 +117,18 @@ class WebSocketCodec:
             if first & _IS_CONTROL:
                 raise ProtocolError(1002, "a control frame over 125 octets", "RFC 6455 5.5", excerpt=octets[at : at + 2])
             start += 2 if size == 126 else 8
-            if len(octets) < start - 4:
+            if have < start - 4:
                 return None
             size = _read_size(octets[at + 2 : start - 4])
         if first & _IS_CONTROL:
-            return self._read_control(first, start, size) if have >= 6 + size else None
+            return self._read_control(first, start, size) if have >= start + size else None
         if size + self._size > self._max_size and not (self._is_compressed or first & RSV1):
             raise _too_large(self._max_size)
         end = start + size
-        if end > len(octets) or self._opcode or not first & FIN:
-            return self._begin_frame(first, octets[start - 4 : start], start, size) if start <= len(octets) else None
-        if end == len(octets):
-            self._octets = b""
+        if end > have or self._opcode or not first & FIN:
+            return self._begin_frame(first, octets[start - 4 : start], start, size) if start <= have else None
+        if end == have:
+            self.octets = b""
         self._at = end
         # Nearly every message is one frame that has come whole.
         content = unmask(octets, start, end, octets[start - 4 : start])
@@ -162,7 +161,7 @@ class WebSocketCodec:
 
     def _read_control(self, first: int, start: int, size: int) -> WebSocketEvent:
         """A control frame that has come whole; it may stand between the fragments of a message (RFC 6455 5.4 and 5.5)."""
-        octets = self._octets
+        octets = self.octets
         self._consume(start + size)
         payload = bytes(unmask(octets, start, start + size, octets[start - 4 : start]))
         if first == FIN | PING:
@@ -191,7 +190,7 @@ class WebSocketCodec:
 
     def _take_piece(self) -> WebSocketEvent | None:
         """Read what has come of the present frame's payload; the message, when it is whole."""
-        octets, at, key = self._octets, self._at, self._key
+        octets, at, key = self.octets, self._at, self._key
         size = min(self._left, len(octets) - at)
         self._consume(at + size)
         self._left -= size
@@ -249,8 +248,8 @@ class WebSocketCodec:
 
     def _consume(self, end: int) -> None:
         """What stands before `end` was read. An idle WebSocket keeps nothing of what came."""
-        if end == len(self._octets):
-            self._octets = b""
+        if end == len(self.octets):
+            self.octets = b""
             self._at = 0
         else:
             self._at = end
@@ -264,7 +263,7 @@ class WebSocketCodec:
     def _stop(self, state: WebSocketState) -> None:
         """Nothing more is to be read."""
         self.state = state
-        self._octets = b""
+        self.octets = b""
         self._left = self._at = 0
         self._forget()
 
@@ -281,8 +280,9 @@ class WebSocketCodec:
         if self._deflate is not None and len(payload) >= THRESHOLD:
             payload = self._deflate.compress(payload)
             first |= RSV1
-        head = encode_head(first, len(payload))
-        return [head + payload] if len(payload) <= _JOIN_BELOW else [head, payload]
+        size = len(payload)
+        head = encode_head(first, size)
+        return [head + payload] if size <= _JOIN_BELOW else [head, payload]
 
     def encode_ping(self, payload: bytes) -> bytes:
         """A Ping (RFC 6455 5.5.2)."""

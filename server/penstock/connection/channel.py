@@ -122,10 +122,11 @@ class Channel:
             self._queue.extend(parts)
             self.queued += sum(map(len, parts))
             return
-        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        is_single = len(parts) == 1
+        size = len(parts[0]) if is_single else sum(map(len, parts))
         try:
             flags = _MORE if is_last else 0
-            sent = self._send(parts[0], flags) if len(parts) == 1 else _send_parts(self._socket, parts, flags)
+            sent = self._send(parts[0], flags) if is_single else _send_parts(self._socket, parts, flags)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:

@@ -101,7 +101,7 @@ class Exchange:
     async def wait_readable(self) -> None:
         """Wait until `take` or `is_over` may say something new."""
         try:
-            await self.wait()
+            await self.waiter()
         finally:
             self.connection.stop_clock(self)
 
@@ -192,7 +192,7 @@ class Exchange:
     async def wait_writable(self) -> None:
         """Wait until the client has taken enough. ClientDisconnected when it went instead."""
         while self.connection.channel.is_full and not self.is_gone:
-            await self.wait()
+            await self.waiter()
         if self.is_gone:
             raise ClientDisconnected("the client is gone")
 
@@ -200,7 +200,7 @@ class Exchange:
         """Wait until the client has taken all that was written. ClientDisconnected when it went instead."""
         self.connection.channel.release()
         while self.connection.channel.queued and not self.is_gone:
-            await self.wait()
+            await self.waiter()
         self.put([])
 
     async def pause(self) -> None:
@@ -248,10 +248,11 @@ class Exchange:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait(self) -> None:
-        """Wait until something happens, whatever it is."""
+    def waiter(self) -> asyncio.Future[None]:
+        """What to await until something happens, whatever it is."""
         waiter = self.connection.service.loop.create_future()
         if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(waiter)
-        await waiter
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
+        return waiter

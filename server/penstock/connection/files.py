@@ -78,7 +78,7 @@ async def _send_by_kernel(exchange: Exchange, descriptor: int, offset: int, coun
         channel.lend(sending.go)
         try:
             while sending.is_under_way and not exchange.is_gone:
-                await exchange.wait()
+                await exchange.waiter()
         finally:
             channel.take_back()
     if exchange.is_gone:

@@ -47,7 +47,6 @@ class Session(Exchange):
         super().__init__(connection, head, started_at)
         self.handshake = handshake
         self._max_queue = max_queue
-        self._make_waiter = connection.service.loop.create_future
         self._queue: list[str | bytes] = []
         self._size = 0
 
@@ -72,15 +71,6 @@ class Session(Exchange):
     def is_taken(self) -> bool:
         """No message waits for the app."""
         return not self._queue
-
-    def waiter(self) -> asyncio.Future[None]:
-        """What to await until `take_message` or `ended` may say something new."""
-        waiter = self._make_waiter()
-        if self._waiters is None:
-            self._waiters = [waiter]
-        else:
-            self._waiters.append(waiter)
-        return waiter
 
     def send_message(self, content: str | bytes) -> bool:
         """Send a message; True when `wait_writable` is due. ClientDisconnected when nobody is there, RuntimeError after

@@ -126,7 +126,7 @@ class WebSocketConnection(Connection):
         try:
             # Not for ever: a client that sends small frames without end must leave the others their turn.
             for _ in range(MOST_FRAMES):
-                event = None if session.is_sated else frames.next_event()
+                event = frames.next_event() if frames.octets and not session.is_sated else None
                 if event is None:
                     break
                 kind = type(event)
@@ -141,7 +141,7 @@ class WebSocketConnection(Connection):
                 else:
                     close = event  # type: ignore[assignment]
             else:
-                frames.is_behind = True
+                frames.is_behind = bool(frames.octets)
         except ProtocolError as error:
             self.service.refusals.note(str(self), error, self.service.now())
             close = Close(error.status, error.reason)

@@ -102,7 +102,7 @@ def test_a_message_in_very_many_fragments_comes_whole() -> None:
 def test_an_idle_codec_keeps_nothing_of_what_it_read() -> None:
     codec = big()
     assert len(messages(codec, [frame(0x82, b"x" * 50_000) + frame(0x89)])) == 2
-    assert codec._octets == b"" and not codec._pieces and codec._packs is None
+    assert codec.octets == b"" and not codec._pieces and codec._packs is None
 
 
 def test_many_frames_in_one_piece_are_read_without_moving_the_rest() -> None:
@@ -110,7 +110,7 @@ def test_many_frames_in_one_piece_are_read_without_moving_the_rest() -> None:
     codec = big()
     codec.feed(stream)
     assert codec.next_event() == "x"
-    assert codec._octets is stream
+    assert codec.octets is stream
     assert sum(1 for _ in iter(codec.next_event, None)) == 7999
 
 
@@ -152,7 +152,7 @@ def test_nothing_is_read_behind_a_fault() -> None:
         codec.next_event()
     assert codec.next_event() is None
     codec.feed(frame(0x81, b"later"))
-    assert codec.next_event() is None and codec._octets == b""
+    assert codec.next_event() is None and codec.octets == b""
 
 
 # -- what goes out

@@ -140,7 +140,7 @@ def test_no_more_messages_wait_for_the_app_than_there_may(socketed: Make, most: 
     octets = b"".join(frame(0x82, b"%05d" % number) for number in range(20_000))
     sent = flood(wire, octets, len(octets))
     assert len(wire.session._queue) == most and not wire.web.channel.is_reading
-    assert len(wire.web.frames._octets) <= READ_SIZE
+    assert len(wire.web.frames.octets) <= READ_SIZE
     for number in range(2 * most + 5):
         slow.go(wire)
         assert slow.taken[-1] == b"%05d" % number
@@ -542,4 +542,4 @@ def test_a_client_that_never_stops_sending_small_frames_leaves_the_others_their_
         wire.loop.call_soon(others.append, wire.web.frames._at)
         wire.turn(1)
     assert max(after - before for before, after in zip(others, others[1:], strict=False)) <= 300 * len(small)
-    assert wire.web.channel.is_reading and not wire.web.frames._octets
+    assert wire.web.channel.is_reading and not wire.web.frames.octets
