@@ -147,16 +147,16 @@ class Doors(ReactorLoop):
         return datagram.create_datagram_endpoint(self, protocol_factory, local_addr, remote_addr, **options)
 
     def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> Waiting[Any]:
-        """Read from a pipe: `pipes.connect_read_pipe`."""
-        from . import pipes
+        """Read from a pipe: `pipe_ends.connect_read_pipe`."""
+        from . import pipe_ends
 
-        return pipes.connect_read_pipe(self, protocol_factory, pipe)
+        return pipe_ends.connect_read_pipe(self, protocol_factory, pipe)
 
     def connect_write_pipe(self, protocol_factory: Any, pipe: Any) -> Waiting[Any]:
-        """Write to a pipe: `pipes.connect_write_pipe`."""
-        from . import pipes
+        """Write to a pipe: `pipe_ends.connect_write_pipe`."""
+        from . import pipe_ends
 
-        return pipes.connect_write_pipe(self, protocol_factory, pipe)
+        return pipe_ends.connect_write_pipe(self, protocol_factory, pipe)
 
     def subprocess_exec(self, protocol_factory: Any, *args: Any, **options: Any) -> Waiting[Any]:
         """Start a program: `subprocess.subprocess_exec`."""

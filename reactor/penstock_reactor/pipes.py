@@ -6,7 +6,7 @@ other end was closed, which a writer with nothing to write would else never lear
 The protocol's calls run in a copy of the context in which the transport was made.
 
 For systems whose poller takes sockets only, `threaded_pipes.py` has the same transports over threads; what both share is
-`PipeTransport`.
+`PipeTransport`. `pipe_ends.py` says which are used.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ import sys
 import warnings
 from asyncio.log import logger
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from .contract import ReactorLoop
 from .flow import WriteLimits
-from .starting import start
 
 # What a Linux pipe holds, and below malloc's mmap threshold.
 READ_BYTES = 64 * 1024
@@ -258,57 +257,6 @@ class WritePipeTransport(WriteLimits, PipeTransport, asyncio.WriteTransport):
         self._buffer.clear()
         self._loop._poller.unwatch_reader(self._fd)
         self._loop._poller.unwatch_writer(self._fd)
-
-
-PipeKind = Callable[[ReactorLoop, Any, Any, contextvars.Context], PipeTransport]
-
-
-class PipeEnds(NamedTuple):
-    """The two kinds of transport of one way to drive pipes."""
-
-    read: PipeKind
-    write: PipeKind
-    sees_hangup: bool  # whether an idle write end learns that nobody reads any more
-
-
-POLLED = PipeEnds(ReadPipeTransport, WritePipeTransport, sees_hangup=True)
-
-
-def native_ends() -> PipeEnds:
-    """The way that works on this system."""
-    if sys.platform == "win32":
-        from .threaded_pipes import THREADED
-
-        return THREADED
-    return POLLED
-
-
-async def connect_read_pipe(
-    loop: ReactorLoop, protocol_factory: Callable[[], asyncio.BaseProtocol], pipe: Any
-) -> tuple[PipeTransport, asyncio.BaseProtocol]:
-    """loop.connect_read_pipe: a transport that owns the file object `pipe` from here on, and its protocol."""
-    return await connect(loop, native_ends().read, protocol_factory, pipe)
-
-
-async def connect_write_pipe(
-    loop: ReactorLoop, protocol_factory: Callable[[], asyncio.BaseProtocol], pipe: Any
-) -> tuple[PipeTransport, asyncio.BaseProtocol]:
-    """loop.connect_write_pipe: a transport that owns the file object `pipe` from here on, and its protocol."""
-    return await connect(loop, native_ends().write, protocol_factory, pipe)
-
-
-async def connect(
-    loop: ReactorLoop,
-    kind: PipeKind,
-    protocol_factory: Callable[[], asyncio.BaseProtocol],
-    pipe: Any,
-) -> tuple[PipeTransport, asyncio.BaseProtocol]:
-    """A started transport of this kind."""
-    protocol = protocol_factory()
-    context = contextvars.copy_context()
-    transport = kind(loop, pipe, protocol, context)
-    await start(loop, transport, protocol, transport.begin, context)
-    return transport, protocol
 
 
 def _check_mode(pipe: Any) -> int:

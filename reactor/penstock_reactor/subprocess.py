@@ -1,9 +1,9 @@
 """Child processes: `subprocess.Popen` as an asyncio transport.
 
-The standard library starts the child; this file joins its pipes (`pipes.py`, or `threaded_pipes.py` where the poller
-takes sockets only) and its end (`child.py`) to one protocol. The protocol hears in this order: connection_made; then
-pipe data, lost pipes and process_exited as they happen; connection_lost when the child has ended and every pipe is
-closed. `Process.wait()` ends with the child alone, because a grandchild may hold the pipes open for ever.
+The standard library starts the child; this file joins its pipes (`pipe_ends.py`) and its end (`child.py`) to one
+protocol. The protocol hears in this order: connection_made; then pipe data, lost pipes and process_exited as they
+happen; connection_lost when the child has ended and every pipe is closed. `Process.wait()` ends with the child alone,
+because a grandchild may hold the pipes open for ever.
 
 Closing the transport kills a child that still runs; so does cancelling the call that starts it. Every child is
 reaped.
@@ -19,7 +19,7 @@ from asyncio.log import logger
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import child, pipes
+from . import child, pipe_ends
 from .contract import ReactorLoop
 from .starting import start
 
@@ -32,13 +32,13 @@ ProtocolFactory = Callable[[], asyncio.SubprocessProtocol]
 class Ways(NamedTuple):
     """How pipes are driven and how a child's end is noticed."""
 
-    ends: pipes.PipeEnds
+    ends: pipe_ends.PipeEnds
     watch_exit: Callable[[ReactorLoop, "subprocess.Popen[bytes]", child.OnExit], child.Watch]
 
 
 def native_ways() -> Ways:
     """What works on this system."""
-    return Ways(pipes.native_ends(), child.watch_exit)
+    return Ways(pipe_ends.NATIVE, child.watch_exit)
 
 
 async def subprocess_exec(
@@ -236,7 +236,7 @@ class ChildTransport(asyncio.SubprocessTransport):
 
     # What happens to the child.
 
-    def _join_pipes(self, ends: pipes.PipeEnds) -> None:
+    def _join_pipes(self, ends: pipe_ends.PipeEnds) -> None:
         files = (self._popen.stdin, self._popen.stdout, self._popen.stderr)
         for fd, file in enumerate(files):
             if file is not None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from .contract import ReactorLoop
 from .flow import WriteLimits
-from .pipes import READ_BYTES, PipeEnds, PipeTransport, State
+from .pipes import READ_BYTES, PipeTransport, State
 
 # Written in pieces, so that an abort is noticed and the loop hears of progress.
 WRITE_BYTES = 64 * 1024
@@ -188,6 +188,3 @@ class ThreadedWritePipeTransport(WriteLimits, _ThreadedTransport, asyncio.WriteT
     def _let_go(self) -> None:
         self._waiting = 0
         self._queue.put(None)
-
-
-THREADED = PipeEnds(ThreadedReadPipeTransport, ThreadedWritePipeTransport, sees_hangup=False)

@@ -151,8 +151,8 @@ def test_a_loop_lives_on_when_the_platforms_limit_is_reached() -> None:
 DOORS = [
     ("create_connection", "connector", 3), ("create_unix_connection", "connector", 2), ("create_server", "acceptor", 3),
     ("create_unix_server", "acceptor", 2), ("connect_accepted_socket", "acceptor", 2), ("start_tls", "tls", 3),
-    ("sendfile", "sendfile", 2), ("create_datagram_endpoint", "datagram", 3), ("connect_read_pipe", "pipes", 2),
-    ("connect_write_pipe", "pipes", 2), ("subprocess_exec", "subprocess", 2), ("subprocess_shell", "subprocess", 2),
+    ("sendfile", "sendfile", 2), ("create_datagram_endpoint", "datagram", 3), ("connect_read_pipe", "pipe_ends", 2),
+    ("connect_write_pipe", "pipe_ends", 2), ("subprocess_exec", "subprocess", 2), ("subprocess_shell", "subprocess", 2),
 ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock_reactor import EventLoop, pipes
+from penstock_reactor import EventLoop
 from penstock_reactor.pipes import READ_BYTES, ReadPipeTransport, WritePipeTransport
 from support.recorders import Recorder
 
@@ -479,7 +479,3 @@ def test_an_unclosed_transport_warns_when_it_is_collected(ends: Ends) -> None:
         del transport, _
         gc.collect()
     assert file.closed
-
-
-def test_the_native_ends_are_polled_here() -> None:
-    assert pipes.native_ends() is pipes.POLLED

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock_reactor import EventLoop, child, pipes
+from penstock_reactor import EventLoop, child
 from penstock_reactor import subprocess as room
-from penstock_reactor.threaded_pipes import THREADED
+from penstock_reactor.pipe_ends import NATIVE, THREADED, PipeEnds
 from support.recorders import Recorder
 
 PATIENCE = 20
@@ -31,7 +31,7 @@ def threaded_ways() -> room.Ways:
 
 def mixed_ways() -> room.Ways:
     """As on a POSIX system without pidfds."""
-    return room.Ways(pipes.native_ends(), child.ThreadWatch)
+    return room.Ways(NATIVE, child.ThreadWatch)
 
 
 @pytest.fixture(params=[None, threaded_ways, mixed_ways], ids=["native", "threaded", "without pidfd"])
@@ -386,7 +386,7 @@ def test_a_watch_that_fails_kills_and_reaps_the_child(loop: EventLoop, monkeypat
         children.append(popen)
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(room, "native_ways", lambda: room.Ways(pipes.native_ends(), failing))
+    monkeypatch.setattr(room, "native_ways", lambda: room.Ways(NATIVE, failing))
     with pytest.raises(RuntimeError, match="can't start new thread"):
         run(loop, started(*BLOCKED))
     assert children[0].returncode not in (None, 0)
@@ -405,7 +405,7 @@ def test_pipes_that_cannot_be_joined_kill_and_reap_the_child(loop: EventLoop, mo
         children.append(protocol._child._popen)
         raise OSError("no")
 
-    ends = pipes.PipeEnds(refusing, pipes.native_ends().write, sees_hangup=True)
+    ends = PipeEnds(refusing, NATIVE.write, sees_hangup=True)
     monkeypatch.setattr(room, "native_ways", lambda: room.Ways(ends, child.watch_exit))
     with pytest.raises(OSError, match="no"):
         run(loop, started(*BLOCKED))

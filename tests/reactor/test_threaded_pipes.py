@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock_reactor import EventLoop, pipes
-from penstock_reactor.threaded_pipes import THREADED, ThreadedReadPipeTransport, ThreadedWritePipeTransport
+from penstock_reactor import EventLoop
+from penstock_reactor.pipe_ends import THREADED, connect
+from penstock_reactor.threaded_pipes import ThreadedReadPipeTransport, ThreadedWritePipeTransport
 from support.recorders import Recorder
 
 PATIENCE = 10
@@ -49,14 +50,14 @@ def our_loop() -> EventLoop:
 
 
 async def reader(file: Any, factory: Any = Recorder) -> tuple[ThreadedReadPipeTransport, Recorder]:
-    transport, recorder = await pipes.connect(our_loop(), THREADED.read, factory, file)
+    transport, recorder = await connect(our_loop(), THREADED.read, factory, file)
     assert isinstance(transport, ThreadedReadPipeTransport)
     assert isinstance(recorder, Recorder)
     return transport, recorder
 
 
 async def writer(file: Any) -> tuple[ThreadedWritePipeTransport, Recorder]:
-    transport, recorder = await pipes.connect(our_loop(), THREADED.write, Recorder, file)
+    transport, recorder = await connect(our_loop(), THREADED.write, Recorder, file)
     assert isinstance(transport, ThreadedWritePipeTransport)
     assert isinstance(recorder, Recorder)
     return transport, recorder

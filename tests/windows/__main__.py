@@ -34,7 +34,7 @@ CHILD = tuple(f"tests/server/supervisor/test_child.py::test_{name}" for name in 
     "it_says_when_it_is_ready_and_that_it_lives", "told_to_drain_it_ends_in_peace",
     "when_the_supervisor_is_gone_it_finishes_and_ends", "signals_of_the_terminal_are_not_for_it",
 ))  # fmt: skip
-LOOP = (*(f"tests/reactor/test_{name}.py" for name in ("child", "poller", "signals", "subprocess", "threaded_pipes")), REACTOR[1])
+LOOP = (*(f"tests/reactor/test_{name}.py" for name in ("child", "pipe_ends", "poller", "signals", "subprocess", "threaded_pipes")), REACTOR[1])
 
 # There is no SIGALRM: a test that takes so many seconds, several times what any takes, ends the interpreter.
 HANG = 150
