@@ -16,6 +16,10 @@ _MARGIN = 4.0
 _SILENCE = 12
 """How many times the silence that is asked about is one that is not put up with."""
 
+SETTLED = 10.0
+"""Seconds that a worker serves before its memory counts: a limit below what the application takes from the start is no
+reason to start workers all the time."""
+
 # A process that gets one of these did something wrong itself.
 _OWN_FAULTS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
 
@@ -43,10 +47,10 @@ def expiry(settings: Settings, now: float) -> float | None:
     return None if lifetime is None else now + lifetime * random.uniform(1.0, 1.1)
 
 
-def is_too_large(settings: Settings, memory: object) -> bool:
-    """Whether a worker with so many octets resident (None: nobody knows) is to be replaced."""
+def is_too_large(settings: Settings, memory: object, age: float) -> bool:
+    """Whether a worker with so many octets resident (None: nobody knows), ready since `age` seconds, is to be replaced."""
     most = settings.limit_worker_memory
-    return most is not None and isinstance(memory, int) and memory > most << 20
+    return most is not None and isinstance(memory, int) and memory > most << 20 and age >= SETTLED
 
 
 def is_by_others(code: int | None) -> bool:

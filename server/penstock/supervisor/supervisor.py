@@ -176,7 +176,7 @@ class Supervisor:
         elif word == "worn" and is_ready:
             self._wear(worker, str(message.get("because")))
         elif word in ("beat", "busy") and is_ready:
-            if is_too_large(self._settings, worker.memory):
+            if is_too_large(self._settings, worker.memory, now - worker.member.since):
                 self._wear(worker, f"has {(worker.memory or 0) >> 20} MiB resident")
             self._balance.note()
 
