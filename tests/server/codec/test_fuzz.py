@@ -37,6 +37,18 @@ def test_a_codec_that_depends_on_how_it_is_fed_is_found_out(monkeypatch: pytest.
     assert "=== found by fuzzing" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("octets, is_kept", [
+    (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", True),
+    (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n", False),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\naa\r\n", False),
+])  # fmt: skip
+def test_what_ends_with_the_next_requests_empty_line_does_not_come_before_another(octets: bytes, is_kept: bool) -> None:
+    before: list[bytes] = []
+    fuzz.check_codec(Maker(1, []), octets, before)
+    assert before == [octets] * is_kept
+    fuzz.check_codec(Maker(1, []), b"\r\nGET", before)
+
+
 def test_what_it_finds_is_printed_as_a_case() -> None:
     octets = b"GET /\\ HTTP/1.1\r\nA: \0\xff\t\r\n\r\nab"
     text = fuzz.as_case(octets).split("\n", 2)[2]
