@@ -8,6 +8,7 @@ any Python program.
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -44,6 +45,9 @@ OnReady = Callable[[Server], None]
 
 _SHORTLY = 0.2
 """Seconds in which a thread that was told to end does."""
+
+_SLICE = 0.5
+"""Seconds after which a wait for a thread looks whether a signal has come."""
 
 # Where a thread of a pool waits for work: one of an executor, or of our own.
 _WAITING = (("_worker", "thread.py"), ("work", "bridge.py"))
@@ -322,9 +326,11 @@ def _busy_threads() -> list[threading.Thread]:
 
 def _join(threads: list[threading.Thread], patience: float | None) -> list[threading.Thread]:
     """Wait for them, `patience` seconds in all (None: for ever); those that still run."""
-    end = None if patience is None else time.monotonic() + patience
+    end = math.inf if patience is None else time.monotonic() + patience
     for thread in threads:
-        thread.join(None if end is None else max(0.0, end - time.monotonic()))
+        # In slices: a signal that comes at the moment when a wait begins does not end it, and on Windows none does.
+        while thread.is_alive() and (left := end - time.monotonic()) > 0:
+            thread.join(min(left, _SLICE))
     return [thread for thread in threads if thread.is_alive()]
 
 

@@ -233,6 +233,20 @@ def test_leaving_waits_for_threads_as_long_as_it_may(monkeypatch: pytest.MonkeyP
     assert runner.leave(0, 0) == 0 and ended == [0, 1]
 
 
+def test_a_wait_for_a_thread_looks_now_and_then_whether_a_signal_has_come() -> None:
+    waits: list[float | None] = []
+
+    class Busy(threading.Thread):
+        def is_alive(self) -> bool:
+            return len(waits) < 3
+
+        def join(self, timeout: float | None = None) -> None:
+            waits.append(timeout)
+
+    assert runner._join([Busy()], None) == []
+    assert len(waits) == 3 and all(each is not None and each <= 1 for each in waits)
+
+
 def test_who_is_asked_ends_like_by_a_signal(tmp_path: Path) -> None:
     """As a worker lives: its sockets are given to it, and no signal is needed."""
     ready: list[Any] = []
