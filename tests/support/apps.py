@@ -5,7 +5,9 @@ What a test cannot see from outside is printed, a line each, so that it can be w
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -129,6 +131,14 @@ async def sleep(scope: Message, receive: Receive, send: Send) -> None:
     await answer(send, b"slept")
 
 
+async def hold(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer when there is a file of that name."""
+    say("holding")
+    while not Path(unquote(argument(scope))).exists():
+        await asyncio.sleep(0.01)
+    await answer(send, b"let go")
+
+
 async def background(scope: Message, receive: Receive, send: Send) -> None:
     await answer(send, b"answered")
     await asyncio.sleep(float(argument(scope)))
@@ -151,6 +161,6 @@ async def nothing(scope: Message, receive: Receive, send: Send) -> None:
 
 BEHAVIOURS = {
     "/": hello, "/echo": echo, "/mirror": mirror, "/count": count, "/unread": unread, "/big": big, "/endless": endless,
-    "/events": events, "/wait": wait, "/sleep": sleep, "/background": background, "/fail": fail, "/fail-late": fail_late,
+    "/events": events, "/wait": wait, "/sleep": sleep, "/hold": hold, "/background": background, "/fail": fail, "/fail-late": fail_late,
     "/nothing": nothing,
 }

@@ -2,7 +2,9 @@
 
 import signal
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from support.client import Client, request
@@ -32,17 +34,19 @@ def test_an_idle_server_ends_at_once(serve: Serve) -> None:
         assert client.is_closed() and other.is_closed()
 
 
-def test_a_running_request_is_finished_and_says_that_it_was_the_last(serve: Serve) -> None:
+def test_a_running_request_is_finished_and_says_that_it_was_the_last(serve: Serve, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     with serve() as server, connect(server) as client:
-        client.send(request("/sleep?0.5"))
-        server.wait_line("sleeping")
+        client.send(request(f"/hold?{quote(str(gate))}"))
+        server.wait_line("holding")
         asked_to_end(server)
         with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
             # The line comes a moment before the sockets are closed; who comes right between the two is reset.
             while True:
                 connect(server).socket.close()
+        gate.touch()
         answer = client.answer()
-        assert (answer.body, answer.get("connection")) == (b"slept", "close")
+        assert (answer.body, answer.get("connection")) == (b"let go", "close")
         client.socket.close()
         assert server.wait_end(2) == 0
 
