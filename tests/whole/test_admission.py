@@ -2,7 +2,9 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from support.client import Answer, Client, ask, request
@@ -19,16 +21,18 @@ def assert_turned_away(answer: Answer) -> None:
     assert (answer.status, answer.get("retry-after"), answer.get("connection")) == (503, "1", "close")
 
 
-def test_more_requests_than_may_run_are_turned_away_and_idle_connections_do_not_count(serve: Serve) -> None:
+def test_more_requests_than_may_run_are_turned_away_and_idle_connections_do_not_count(serve: Serve, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     with serve("--limit-concurrency", "1") as server, connect(server) as first, connect(server) as second, connect(server) as third:
         for client in (first, second, third):
             client.send(request())
             assert client.answer().status == 200
-        first.send(request("/sleep?0.5"))
-        server.wait_line("sleeping")
+        first.send(request(f"/hold?{quote(str(gate))}"))
+        server.wait_line("holding")
         second.send(request())
         assert_turned_away(second.answer())
-        assert first.answer().body == b"slept"
+        gate.touch()
+        assert first.answer().body == b"let go"
         third.send(request())
         assert third.answer().status == 200
 
