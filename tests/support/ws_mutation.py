@@ -142,7 +142,7 @@ def _may_become_text(octets: bytes) -> bool:
             continue
         return True
     # Of a surrogate Python sees only at its third octet that it is none.
-    return octets[-2:-1] == b"\xed" and octets[-1] >= 0xA0 and _may_become_text(octets[:-2] + b"\xed")
+    return octets[-2:-1] == b"\xed" and 0xA0 <= octets[-1] <= 0xBF and _may_become_text(octets[:-2] + b"\xed")
 
 
 def _control(opcode: int, payload: bytes) -> Event | None:

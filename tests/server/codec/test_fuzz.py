@@ -7,6 +7,7 @@ import pytest
 import fuzz
 from penstock.codec.http1 import Http1Codec
 from penstock.codec.websocket import WebSocketCodec
+from support import ws_mutation
 from support.cases import load, unescape
 from support.mutation import Maker
 
@@ -58,6 +59,11 @@ def test_what_it_finds_is_printed_as_a_case() -> None:
 
 def test_a_short_run_on_frames_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main(["--websocket", "--inputs", "5000", "--seed", str(random.randrange(1 << 32))]) == 0, capsys.readouterr().out
+
+
+def test_the_second_reading_takes_nothing_for_half_a_surrogate_that_is_none() -> None:
+    fragments = b"\x01\x81\0\0\0\0\xed\x00\x81\0\0\0\0\xec\x89\x80\0\0\0\0\x80\x80\0\0\0\0"
+    ws_mutation.check_codec(ws_mutation.Maker(1), fragments, False)
 
 
 def test_a_websocket_codec_that_depends_on_how_it_is_fed_is_found_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
