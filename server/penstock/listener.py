@@ -195,11 +195,10 @@ class _UnixListener(socket.socket):
 
 
 def _file_at(path: str) -> tuple[int, int] | None:
-    try:
+    with suppress(OSError):
         status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _bind_unix(path: str, settings: Settings) -> socket.socket:

@@ -338,8 +338,21 @@ def test_a_first_start_that_hangs_is_shown_and_ends_with_3(tmp_path: Path) -> No
     (tmp_path / "main.py").write_text("import time\ntime.sleep(1000)\n")
     ended = run_to_end("main:app", "--port", "0", "--workers", "2", "--timeout-startup", "6", cwd=tmp_path, patience=40)
     assert ended.returncode == 3
-    assert "is still starting. It stands here:" in ended.stderr and 'main.py", line 2 in <module>' in ended.stderr
+    assert "is still starting. It stands here:" in ended.stderr and ended.stderr.count('main.py", line 2 in <module>') == 2
     assert ended.stderr.count("is still starting after 10 s") == 1
+
+
+def test_what_holds_many_workers_is_shown_of_each_in_one_piece(tmp_path: Path) -> None:
+    """All are asked at the same moment and write to the same stream; a line that two write cannot be read."""
+    (tmp_path / "main.py").write_text(
+        "import time\n\ndef wait(calls):\n    wait(calls - 1) if calls else time.sleep(1000)\n\nwait(90)\n"
+    )
+    ended = run_to_end("main:app", "--port", "0", "--workers", "4", "--timeout-startup", "8", cwd=tmp_path, patience=40)
+    place = re.escape(str(tmp_path / "main.py"))
+    calls = "".join(rf"  File \"{place}\", line {line}\n" for line in ["4 in wait"] * 91 + ["6 in <module>"])
+    shown = re.findall(rf"^Process (\d+), thread MainThread \(most recent call first\):\n{calls}", ended.stderr, re.MULTILINE)
+    asked = re.findall(r"^WARNING:  The worker \d \(process (\d+)\) is still starting. It stands here:$", ended.stderr, re.MULTILINE)
+    assert ended.returncode == 3 and len(asked) == 4 and sorted(shown) == sorted(asked)
 
 
 def test_a_blocked_worker_is_shown_and_others_serve(fleet: Fleet) -> None:

@@ -11,13 +11,16 @@ worker ends; a thread that waits for the end of the lifeline sees to that if not
 """
 
 import asyncio
-import faulthandler
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from traceback import walk_stack
 
 from .. import log, runner
 from ..settings import Settings, from_options
@@ -35,6 +38,9 @@ _IGNORED = ("SIGINT", "SIGHUP")
 _LAST_GRACE = 5.0
 _FOR_EVER = 60.0
 """Seconds that a worker without a supervisor waits for what may take for ever."""
+
+_MOST_FRAMES = 100
+"""Of one thread that are shown."""
 
 _log = logging.getLogger("penstock.error")
 
@@ -152,11 +158,23 @@ def _end_with_supervisor(lifeline: int, settings: Settings) -> None:
     """Wait until the supervisor is gone, then see to it that this process does not outlive it for long."""
     while os.read(lifeline, 1):
         # It has heard nothing from us for a while, and wonders where we stand.
-        if sys.stderr is not None:
-            faulthandler.dump_traceback(file=2, all_threads=True)
+        if sys.__stderr__ is not None:
+            # In one piece, for others may be asked at this moment, and not by the log, whose lock may be what holds us.
+            with suppress(OSError):
+                os.write(2, "".join(_where_threads_stand()).encode(errors="backslashreplace"))
     for limit in (settings.timeout_graceful_shutdown, settings.timeout_shutdown, _LAST_GRACE):
         time.sleep(_FOR_EVER if limit is None else limit)
     os._exit(runner.FORCED)
+
+
+def _where_threads_stand() -> Iterator[str]:
+    """In lines, the innermost call first, for every thread but the one that asks."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for number, frame in sys._current_frames().items():
+        if number != threading.get_ident():
+            yield f"Process {os.getpid()}, thread {names.get(number, number)} (most recent call first):\n"
+            for each, line in islice(walk_stack(frame), _MOST_FRAMES):
+                yield f'  File "{each.f_code.co_filename}", line {line} in {each.f_code.co_name}\n'
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import ssl
 import struct
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -95,20 +96,14 @@ class Client:
         begin = time.monotonic()
         place = 0
         self.socket.settimeout(pause)
-        try:
+        with suppress(ConnectionResetError, BrokenPipeError):
             while time.monotonic() - begin < seconds:
                 self.socket.sendall(octets[place % len(octets) :][:1])
                 place += 1
-                try:
-                    piece = self.socket.recv(65536)
-                except TimeoutError:
-                    continue
-                self.waiting += piece
-                break
-        except (ConnectionResetError, BrokenPipeError):
-            pass
-        finally:
-            self.socket.settimeout(PATIENCE)
+                with suppress(TimeoutError):
+                    self.waiting += self.socket.recv(65536)
+                    break
+        self.socket.settimeout(PATIENCE)
         return time.monotonic() - begin
 
     def pipeline(self, *requests: bytes) -> "list[Answer]":
@@ -119,17 +114,13 @@ class Client:
     def stall(self, seconds: float) -> float:
         """Say nothing more, until the server closes or `seconds` are over; how long. What it says is in `waiting`."""
         begin = time.monotonic()
-        try:
+        with suppress(TimeoutError, ConnectionResetError):
             while (left := begin + seconds - time.monotonic()) > 0:
                 self.socket.settimeout(left)
-                piece = self.socket.recv(65536)
-                self.waiting += piece
-                if not piece:
+                if not (piece := self.socket.recv(65536)):
                     break
-        except (TimeoutError, ConnectionResetError):
-            pass
-        finally:
-            self.socket.settimeout(PATIENCE)
+                self.waiting += piece
+        self.socket.settimeout(PATIENCE)
         return time.monotonic() - begin
 
     def half_close(self) -> None:

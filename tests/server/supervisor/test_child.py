@@ -269,7 +269,9 @@ def test_asked_where_it_stands_it_shows_all_stacks_though_the_loop_is_blocked(st
         client.sendall(request("/block"))
         child.output.wait_line("blocking")
         child.worker.question()
+        child.output.wait_line(rf"Process {child.worker.pid}, thread MainThread \(most recent call first\):")
         child.output.wait_line(r'main\.py", line \d+ in app')
+        assert "_end_with_supervisor" not in child.output.stderr
 
 
 def test_a_blocked_worker_does_not_outlive_its_supervisor_either(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
