@@ -163,11 +163,10 @@ def _adopt(descriptor: int, backlog: int, *, is_given: bool = False) -> socket.s
         if sock.family in (socket.AF_INET, socket.AF_INET6) and not sock.getsockname()[1]:
             raise ListenError(f"{where}it has no address yet (bind).")
         _listen(sock, backlog)
-    except OSError as error:
+    except BaseException as error:
         sock.close()
-        raise ListenError(f"{where}{error.strerror or error}.") from None
-    except BaseException:
-        sock.close()
+        if isinstance(error, OSError):
+            raise ListenError(f"{where}{error.strerror or error}.") from None
         raise
     return sock
 
@@ -217,11 +216,10 @@ def _bind_unix(path: str, settings: Settings) -> socket.socket:
             owner: list[Any] = [int(each) if each.isdecimal() else each or None for each in (user, group)]
             shutil.chown(path, *owner)
         _listen(sock, settings.backlog)
-    except (OSError, LookupError, OverflowError) as error:
+    except BaseException as error:
         sock.close()
-        raise ListenError(f"{where}{_reason(error, path)}.") from None
-    except BaseException:
-        sock.close()
+        if isinstance(error, (OSError, LookupError, OverflowError)):
+            raise ListenError(f"{where}{_reason(error, path)}.") from None
         raise
     return sock
 
@@ -236,13 +234,12 @@ def _remove_stale(path: str, where: str) -> None:
         raise ListenError(f"{where}there is something of this name that is no socket. Remove it, or choose another with --uds.")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_PROBE)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except (TimeoutError, BlockingIOError):
-            pass
+        with suppress(TimeoutError, BlockingIOError):
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+                return
     owner = _owner_of(_inodes("/proc/net/unix", lambda columns: columns[3] == "00010000" and columns[-1] == path, 6))
     whose = f" by {owner}" if owner else " by another program"
     raise ListenError(f"{where}it is in use{whose}. Stop it, or choose another with --uds.")
@@ -276,14 +273,12 @@ def _explain(error: OSError, host: str, port: int) -> str:
 def _owner_of(inodes: set[str]) -> str | None:
     """Whose these sockets are, as far as Linux lets us see: "python3 (process 1234)"."""
     for process in filter(str.isdigit, os.listdir("/proc")) if inodes else ():
-        try:
+        with suppress(OSError):
             for descriptor in os.scandir(f"/proc/{process}/fd"):
                 link = os.readlink(descriptor.path)
                 if link.startswith("socket:[") and link[8:-1] in inodes:
                     with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as name:
                         return f"{name.read().strip()} (process {process})"
-        except OSError:
-            continue
     return None
 
 

@@ -8,6 +8,7 @@ is checked, and a mistake is raised to the app with the message's and the key's 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -216,11 +217,9 @@ def answer_instead(exchange: Exchange, status: int, text: bytes) -> None:
         exchange.cut()
         return
     exchange.drop_start()
-    try:
+    with suppress(ClientDisconnected):
         exchange.start(status, PLAIN_TEXT)
         exchange.write(text, True)
-    except ClientDisconnected:
-        pass
 
 
 def _misplaced(kind: str, stage: _Stage) -> Exception:

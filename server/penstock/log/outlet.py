@@ -9,6 +9,7 @@ interpreter could not end. A reader that has gone is nobody's failure.
 """
 
 import os
+import select
 import sys
 import threading
 from collections import deque
@@ -24,6 +25,9 @@ INTERVAL = 0.05
 
 PATIENCE = 1.0
 """Seconds a reader gets, at the end, for what still waits."""
+
+_IN_ONE_PIECE: int = getattr(select, "PIPE_BUF", 4096)
+"""Octets that the system writes to a pipe with nobody else's among them (PIPE_BUF of POSIX)."""
 
 
 class Outlet:
@@ -134,9 +138,12 @@ def _write(stream: TextIO, text: str) -> None:
         stream.write(text)
         stream.flush()
         return
-    octets = memoryview(text.encode(stream.encoding or "utf-8", "backslashreplace"))
-    while octets:
-        octets = octets[os.write(descriptor, octets) :]
+    octets = text.encode(stream.encoding or "utf-8", "backslashreplace")
+    done = 0
+    while done < len(octets):
+        # Whole lines, since other workers write to the same pipe.
+        end = octets.rfind(b"\n", done, done + _IN_ONE_PIECE) + 1 or octets.find(b"\n", done) + 1 or len(octets)
+        done += os.write(descriptor, octets[done:end])
 
 
 def _give_up(stream: TextIO) -> None:

@@ -201,11 +201,10 @@ def forget_bytecode(path: str) -> None:
 
 def _stamp(path: str) -> Stamp:
     """What changes when a file does; None when it cannot be seen."""
-    try:
+    with suppress(OSError):
         status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
+        return status.st_mtime_ns, status.st_size
+    return None
 
 
 def _clean(pattern: str) -> str:

@@ -1,5 +1,6 @@
 import io
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -108,6 +109,36 @@ def test_the_thread_ends_with_the_outlet_and_what_comes_later_is_written_at_once
     assert not thread.is_alive()
     closed.put("two")
     assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_several_who_write_to_one_pipe_do_not_write_into_each_others_lines(pipe: Pipe) -> None:
+    """As workers do. All have more to say than the pipe takes at once, and nobody reads before all are writing."""
+    lines = [letter * 60 for letter in "abcd"]
+    outlets = [pipe.outlet, *(Outlet(pipe.stream, str) for _ in lines[1:])]
+    for each, line in zip(outlets, lines, strict=True):
+        # All at once.
+        each._is_resting = False
+        for _ in range(2000):
+            each.put(line)
+        each._rouse()
+    while any(each._lines for each in outlets):
+        time.sleep(0.01)
+    found: list[str] = []
+    reader = threading.Thread(target=lambda: found.extend(pipe.read_to("the end")))
+    reader.start()
+    for each in outlets:
+        each.close()
+    pipe.outlet.put("the end")
+    reader.join()
+    assert sorted(set(found)) == [*lines, "the end"] and len(found) == 4 * 2000 + 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit is known there")
+def test_a_line_longer_than_the_system_writes_in_one_piece_is_written_all_the_same(pipe: Pipe) -> None:
+    lines = ["short", "x" * 3 * select.PIPE_BUF, "ä" * select.PIPE_BUF, "short again"]
+    for line in lines:
+        pipe.outlet.put(line)
+    assert pipe.read_to("short again") == lines
 
 
 def test_what_the_application_printed_before_comes_before(pipe: Pipe) -> None:
