@@ -20,6 +20,9 @@ SETTLED = 10.0
 """Seconds that a worker serves before its memory counts: a limit below what the application takes from the start is no
 reason to start workers all the time."""
 
+_SOON = 60.0
+"""Seconds of service in which an application comes to its usual size."""
+
 # A process that gets one of these did something wrong itself.
 _OWN_FAULTS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
 
@@ -47,10 +50,13 @@ def expiry(settings: Settings, now: float) -> float | None:
     return None if lifetime is None else now + lifetime * random.uniform(1.0, 1.1)
 
 
-def is_too_large(settings: Settings, memory: object, age: float) -> bool:
-    """Whether a worker with so many octets resident (None: nobody knows), ready since `age` seconds, is to be replaced."""
+def too_large(settings: Settings, memory: object, age: float) -> str:
+    """Why a worker with so many octets resident (None: nobody knows), ready since `age` seconds, is to be replaced, if it is."""
     most = settings.limit_worker_memory
-    return most is not None and isinstance(memory, int) and memory > most << 20 and age >= SETTLED
+    if most is None or not isinstance(memory, int) or memory <= most << 20 or age < SETTLED:
+        return ""
+    hint = f" after {age:.0f} s (is --limit-worker-memory {most} too little?)" if age < _SOON else ""
+    return f"has {memory >> 20} MiB resident{hint}"
 
 
 def is_by_others(code: int | None) -> bool:

@@ -27,7 +27,7 @@ from .balance import Balance
 from .door import DoorError, open_door, status_of
 from .fleet import FORCED, GIVEN_UP, NOT_BOUND, Action, Generation, Member, Phase, Verb
 from .fleet import after_crash, after_failure, after_look, plan
-from .policy import expiry, is_too_large, retire_limit, wanted
+from .policy import expiry, retire_limit, too_large, wanted
 from .worker import Worker, reap_strangers
 
 TICK = 0.25
@@ -176,8 +176,8 @@ class Supervisor:
         elif word == "worn" and is_ready:
             self._wear(worker, str(message.get("because")))
         elif word in ("beat", "busy") and is_ready:
-            if is_too_large(self._settings, worker.memory, now - worker.member.since):
-                self._wear(worker, f"has {(worker.memory or 0) >> 20} MiB resident")
+            if because := too_large(self._settings, worker.memory, now - worker.member.since):
+                self._wear(worker, because)
             self._balance.note()
 
     def _wear(self, worker: Worker, because: str) -> None:

@@ -93,8 +93,7 @@ class Client:
 
     def drip(self, octets: bytes, pause: float, seconds: float) -> float:
         """Send octets one by one, again from the start, until the server closes or `seconds` are over; how long."""
-        begin = time.monotonic()
-        place = 0
+        begin, place = time.monotonic(), 0
         self.socket.settimeout(pause)
         with suppress(ConnectionResetError, BrokenPipeError):
             while time.monotonic() - begin < seconds:

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from penstock.settings import Settings
-from penstock.supervisor.policy import SETTLED, expiry, is_by_others, is_too_large, retire_limit, wanted
+from penstock.supervisor.policy import SETTLED, expiry, is_by_others, retire_limit, too_large, wanted
 
 
 def test_a_fleet_in_production_and_one_that_is_worked_on_differ() -> None:
@@ -29,13 +29,18 @@ def test_a_lifetime_is_up_to_a_tenth_longer_by_chance() -> None:
 
 def test_memory_is_limited_in_mebibytes_where_it_is_known() -> None:
     settings = Settings(limit_worker_memory=10)
-    assert is_too_large(settings, (10 << 20) + 1, SETTLED)
-    assert not is_too_large(settings, 10 << 20, SETTLED) and not is_too_large(settings, None, SETTLED)
-    assert not is_too_large(Settings(), 1 << 40, SETTLED)
+    assert too_large(settings, (10 << 20) + 1, 1000.0) == "has 10 MiB resident"
+    assert too_large(settings, 10 << 20, 1000.0) == too_large(settings, None, 1000.0) == ""
+    assert too_large(Settings(), 1 << 40, 1000.0) == ""
 
 
 def test_memory_does_not_count_before_a_worker_has_served_for_a_while() -> None:
-    assert not is_too_large(Settings(limit_worker_memory=10), 1 << 40, SETTLED - 0.1)
+    assert too_large(Settings(limit_worker_memory=10), 1 << 40, SETTLED - 0.1) == ""
+
+
+def test_a_limit_that_is_reached_soon_may_be_too_low() -> None:
+    what = "has 11 MiB resident after 12 s (is --limit-worker-memory 10 too little?)"
+    assert too_large(Settings(limit_worker_memory=10), 11 << 20, 12.4) == what
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process that is terminated has an exit code there")
