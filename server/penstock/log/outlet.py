@@ -127,13 +127,11 @@ class Outlet:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    try:
-        descriptor = stream.fileno()
+    descriptor = -1  # a stream in memory has none
+    with suppress(OSError, AttributeError):
         # The console of Windows speaks no UTF-8 through its descriptor.
-        if sys.platform == "win32" and stream.isatty():
-            descriptor = -1
-    except (OSError, AttributeError):
-        descriptor = -1  # a stream in memory
+        if sys.platform != "win32" or not stream.isatty():
+            descriptor = stream.fileno()
     if descriptor < 0:
         stream.write(text)
         stream.flush()
@@ -143,11 +141,14 @@ def _write(stream: TextIO, text: str) -> None:
     while done < len(octets):
         # Whole lines, since other workers write to the same pipe.
         end = octets.rfind(b"\n", done, done + _IN_ONE_PIECE) + 1 or octets.find(b"\n", done) + 1 or len(octets)
-        done += os.write(descriptor, octets[done:end])
+        try:
+            done += os.write(descriptor, octets[done:end])
+        except BlockingIOError:
+            # Others have the stream, too, and one of them does not want to wait for its reader. This thread does.
+            select.select((), (descriptor,), ())
 
 
 def _give_up(stream: TextIO) -> None:
     # `penstock app | head`: what still waits in the stream would fail again when the program ends.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

@@ -133,6 +133,18 @@ def test_several_who_write_to_one_pipe_do_not_write_into_each_others_lines(pipe:
     assert sorted(set(found)) == [*lines, "the end"] and len(found) == 4 * 2000 + 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there no pipe is like that")
+def test_a_stream_that_others_want_not_to_wait_for_is_waited_for(pipe: Pipe) -> None:
+    """O_NONBLOCK belongs to the open file, which a parent, or asyncio for the application, may share with us."""
+    os.set_blocking(pipe.stream.fileno(), False)
+    lines = [f"{number:060}" for number in range(5000)]
+    for line in lines:
+        pipe.outlet.put(line)
+    while select.select([], [pipe.stream], [], 0)[1]:
+        time.sleep(0.01)
+    assert pipe.read_to(lines[-1]) == lines
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit is known there")
 def test_a_line_longer_than_the_system_writes_in_one_piece_is_written_all_the_same(pipe: Pipe) -> None:
     lines = ["short", "x" * 3 * select.PIPE_BUF, "ä" * select.PIPE_BUF, "short again"]
