@@ -35,6 +35,8 @@ class Kind:
     packages: tuple[str, ...]
     deflates: bool = True
     """It compresses WebSocket messages."""
+    http_only: str = ""
+    """The words that turn WebSockets off, where that can be done: then a handshake is a request like any."""
 
 
 UVICORN = "uvicorn apps:app --host 127.0.0.1 --port {port} --no-access-log --log-level warning --timeout-keep-alive 600"
@@ -49,9 +51,10 @@ KINDS = {
             "penstock apps:app --host 127.0.0.1 --port {port} --no-access-log --log-level warning"
             " --timeout-keep-alive 600",
             (),
+            http_only="--ws none",
         ),
-        Kind(BASELINE, f"{UVICORN} --http httptools --loop uvloop", ("uvicorn", "httptools", "uvloop")),
-        Kind("uvicorn-h11-asyncio", f"{UVICORN} --http h11 --loop asyncio", ("uvicorn", "h11")),
+        Kind(BASELINE, f"{UVICORN} --http httptools --loop uvloop", ("uvicorn", "httptools", "uvloop"), http_only="--ws none"),
+        Kind("uvicorn-h11-asyncio", f"{UVICORN} --http h11 --loop asyncio", ("uvicorn", "h11"), http_only="--ws none"),
         Kind(
             "granian",
             # Its back-pressure counts connections: the usual 1,024 would keep the idle ones from being accepted.
@@ -59,6 +62,7 @@ KINDS = {
             " --backpressure 20000 --http1-header-read-timeout 60000",
             ("granian", "uvloop"),
             deflates=False,
+            http_only="--no-ws",
         ),
         Kind(
             "hypercorn",

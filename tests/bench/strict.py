@@ -3,7 +3,7 @@
 Each server runs the same application, which tells what it saw, and gets every case in one piece. What must come of a
 case is what tests/cases says: where the RFC leaves a choice, that is penstock's, so a server that differs is not
 always wrong. It is when it takes what must be refused, or sees another request than was sent. The limits are left
-out, for every server has its own. `--show SERVER` lists the cases one by one.
+out, for every server has its own; so are WebSockets, where a server lets them be. `--show SERVER` lists the cases one by one.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main() -> int:
 
 def judge_server(kind: Kind, python: str, cases: list[Case]) -> list[str]:
     """A verdict for each case, sixteen at a time."""
-    reporting = replace(kind, words=kind.words.replace("apps:app", "reporting:app"))
+    reporting = replace(kind, words=f"{kind.words} {kind.http_only}".replace("apps:app", "reporting:app"))
     with running(reporting, python, SUPPORT) as server, ThreadPoolExecutor(16) as pool:
         return list(pool.map(lambda case: judge(case, server.port), cases))
 
