@@ -87,6 +87,10 @@ def serve(found: "Found") -> int:
     if not isinstance(app, str):
         print(f"penstock: {_NO_OBJECTS}", file=sys.stderr)
         return runner.NOT_STARTED
+    try:
+        json.dumps(settings.log_config)
+    except (TypeError, ValueError) as error:
+        return complain(ValueError(f"--log-config: it goes to the workers as JSON, which it cannot ({error}). Name classes by their paths"))
     from .supervisor.supervisor import supervise
 
     return runner.run_to_end(lambda: supervise(app, settings, count))

@@ -22,7 +22,7 @@ from typing import Any
 
 from . import log, runner
 from .asgi.interface import interface_of
-from .embedding import opened
+from .embedding import opened, until_ended
 from .listener import ListenError, bind
 from .ready import Announcement
 from .server import Server as Core
@@ -198,9 +198,9 @@ class Server:
             sys.exit(code)
 
     async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
-        """Serve in the running loop until told to stop. Raises SystemExit when it cannot start."""
+        """Serve in the running loop until told to stop, or cancelled, which is the same. Raises SystemExit when it cannot start."""
         code = await self._main(sockets)
-        if code == runner.NOT_STARTED or not self.started:
+        if code and (code == runner.NOT_STARTED or not self.started):
             sys.exit(code)
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
@@ -237,7 +237,7 @@ class Server:
         try:
             with closing(Announcement(settings)) as announcement:
                 life = runner.serve(app, settings, partial(opened, settings, sockets), stopping, on_ready, lambda _: config.ssl)
-                return await life
+                return await until_ended(asyncio.get_running_loop().create_task(life), stopping)
         except runner.CannotStart as error:
             message, code = error.args
         except ListenError as error:

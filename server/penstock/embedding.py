@@ -9,13 +9,13 @@ path stays. Several may run at once, in one loop or in many. `runner.serve` is t
 """
 
 import asyncio
-import atexit
 import os
 import socket
 import threading
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 from typing import Any
 
@@ -108,7 +108,7 @@ async def _serve(app: Any, ready: Any, sockets: Sequence[socket.socket] | None, 
 
     life = runner.serve(app, settings, partial(opened, settings, sockets), stopping, on_ready)
     try:
-        await _wait(asyncio.get_running_loop().create_task(life), stopping)
+        await until_ended(asyncio.get_running_loop().create_task(life), stopping)
     except runner.CannotStart as error:
         raise StartError(*error.args) from None
     except NotImplementedError:
@@ -149,7 +149,8 @@ class ServingThread:
             self._thread.join()
             raise self._failure
         # The thread does not keep the program alive, and the program's end does not cut what it is doing.
-        atexit.register(self.stop)
+        _stop_with_program()
+        _living.add(self)
 
     @property
     def running(self) -> Running:
@@ -176,7 +177,7 @@ class ServingThread:
         """Drain, and wait for the end; safe to call again. Raises what ended the server, if that was a failure."""
         self.running.stop()
         self._thread.join()
-        atexit.unregister(self.stop)
+        _living.discard(self)
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -207,6 +208,25 @@ class ServingThread:
             self._is_decided.set()
 
 
+_living: "weakref.WeakSet[ServingThread]" = weakref.WeakSet()
+
+
+@cache
+def _stop_with_program() -> None:
+    """See to it, once, that those who still serve are stopped at the program's end.
+
+    That must be before the executors' own end, for the application may use their threads; `atexit` comes behind it.
+    """
+    # What is registered later is called earlier.
+    import concurrent.futures.thread
+
+    def stop_all() -> None:
+        for each in list(_living):
+            each.stop()
+
+    threading._register_atexit(stop_all)  # type: ignore[attr-defined]  # as concurrent.futures does
+
+
 def serve_in_thread(app: Any, *, sockets: Sequence[socket.socket] | None = None, **options: Any) -> ServingThread:
     """Serve `app` in a thread of its own; returns when requests are taken. Arguments as for `serve`, failures too."""
     return ServingThread(app, sockets, options)
@@ -221,10 +241,10 @@ def opened(settings: Settings, sockets: Sequence[socket.socket] | None) -> list[
     return list(sockets)
 
 
-async def _wait(life: "asyncio.Task[int]", stopping: runner.Stopping) -> None:
-    """Wait for the server's end; being cancelled asks it to end, and being cancelled again makes it."""
+async def until_ended(life: "asyncio.Task[int]", stopping: runner.Stopping) -> int:
+    """Wait for the server's end; its exit code. Being cancelled asks it to end, and being cancelled again makes it."""
     try:
-        await asyncio.shield(life)
+        return await asyncio.shield(life)
     except asyncio.CancelledError:
         stopping.ask(has_successor=False)
         try:

@@ -17,14 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
 from penstock_reactor import new_event_loop as new_event_loop
 
 from . import env_file, log
-from .asgi.application import ApplicationError, load
+from .asgi.application import ApplicationError, load, made_by
 from .asgi.bridge import THREAD_NAME
 from .asgi.interface import adapt
 from .asgi.lifespan import LifespanFailed
@@ -79,7 +79,8 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     except KeyboardInterrupt:
         _log.warning("Forced to end")
     finally:
-        _close(loop)
+        if not _close(loop):
+            code = FORCED
         log.flush()
     return code
 
@@ -98,6 +99,10 @@ def leave(code: int, patience: float | None) -> int:
         code = FORCED
     if threads:
         logging.shutdown()
+        # What the application has printed leaves, too; but one of the threads may hang in there.
+        last = threading.Thread(target=_flush_streams, daemon=True)
+        last.start()
+        last.join(_SHORTLY)
         os._exit(code)
     return code
 
@@ -195,10 +200,12 @@ def load_app(app: Any, settings: Settings) -> Any:
             env_file.load(settings.env_file, os.environ)
         except EnvFileError as error:
             raise CannotStart(str(error), NOT_STARTED) from None
-    if isinstance(app, str):
+    if isinstance(app, str) or settings.factory:
+        interface = settings.interface
         try:
-            with _without_loop() if settings.interface == "wsgi" else nullcontext():
-                app = load(app, app_dir=settings.app_dir, factory=settings.factory, interface=settings.interface)
+            with _without_loop() if interface == "wsgi" else nullcontext():
+                named = isinstance(app, str)
+                app = load(app, app_dir=settings.app_dir, factory=settings.factory, interface=interface) if named else made_by(app, interface)
         except ApplicationError as error:
             hint = _NO_LOOP_HINT if "SynchronousOnlyOperation" in str(error) else ""
             raise CannotStart(str(error) + hint, NOT_STARTED) from None
@@ -293,8 +300,8 @@ async def _first_of(work: Any, event: asyncio.Event) -> bool:
         waiting.cancel()
 
 
-def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """End what an app left behind, as asyncio.run does, and close the loop."""
+def _close(loop: asyncio.AbstractEventLoop) -> bool:
+    """End what an app left behind, as asyncio.run does, and close the loop. False when it was forced."""
     try:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
@@ -304,8 +311,10 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
             for task in deaf:
                 _log.warning("A task does not end although cancelled: %s. It waits here:\n%s", task.get_name(), waiting_at(task))
         loop.run_until_complete(loop.shutdown_asyncgens())
+        return True
     except KeyboardInterrupt:
         _log.warning("Forced to end")
+        return False
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -332,6 +341,12 @@ def _join(threads: list[threading.Thread], patience: float | None) -> list[threa
         while thread.is_alive() and (left := end - time.monotonic()) > 0:
             thread.join(min(left, _SLICE))
     return [thread for thread in threads if thread.is_alive()]
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()
 
 
 def _describe(thread: threading.Thread) -> str:

@@ -78,13 +78,17 @@ class Server:
         loop = asyncio.get_running_loop()
         self.worn = loop.create_future()
         await self._lifespan.startup()
-        settings = self._settings
         try:
-            await smoke(self._app, settings, self._lifespan.state)
+            await smoke(self._app, self._settings, self._lifespan.state)
+            self._open(loop)
         except BaseException:
             with suppress(LifespanFailed):
                 await self._lifespan.shutdown()
             raise
+        self.phase = Phase.SERVING
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        settings = self._settings
         forward = forward_of(settings)
         self.service = Service(
             settings,
@@ -98,7 +102,6 @@ class Server:
         self._acceptors = [Acceptor(self.service, sock) for sock in self.sockets]
         for acceptor in self._acceptors:
             acceptor.start()
-        self.phase = Phase.SERVING
 
     @property
     def running(self) -> int:

@@ -126,6 +126,49 @@ def test_told_to_exit_before_it_starts_it_does_not_serve() -> None:
     assert not server.started
 
 
+async def slow(scope: Any, receive: Any, send: Any) -> None:
+    await asyncio.sleep(1000)
+
+
+def test_told_to_exit_while_it_starts_it_lets_the_program_go_on() -> None:
+    server = make(slow)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(server.serve())
+        await asyncio.sleep(0.05)
+        server.should_exit = True
+        await task
+
+    asyncio.run(main())
+    assert not server.started
+
+
+def test_to_cancel_it_is_to_drain_it_and_the_next_server_in_this_loop_answers() -> None:
+    lived: list[str] = []
+
+    async def living(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            return await app(scope, receive, send)
+        for kind in ("startup", "shutdown"):
+            lived.append((await receive())["type"])
+            await send({"type": f"lifespan.{kind}.complete"})
+
+    async def main() -> None:
+        for _ in range(2):
+            server = make(living, signals=False)
+            task = asyncio.ensure_future(server.serve())
+            while not server.started:
+                await asyncio.sleep(0)
+            address = server.servers[0].sockets[0].getsockname()
+            assert (await asyncio.to_thread(ask, address, request())).body == b"app"
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert lived == ["lifespan.startup", "lifespan.shutdown"] * 2
+
+
 def test_sockets_of_the_program_are_served() -> None:
     config = Config(app, port=0, log_level="warning", access_log=False)
     sock = config.bind_socket()

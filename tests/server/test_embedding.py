@@ -371,6 +371,33 @@ def test_a_program_that_ends_without_a_stop_drains_its_thread(tmp_path: Any) -> 
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["startup", "shutdown"], "")
 
 
+def test_what_is_under_way_in_a_thread_when_the_program_ends_may_use_the_executor_yet() -> None:
+    """As many frameworks run ordinary functions there, whose threads have an end of their own with the program."""
+    code = (
+        "import asyncio, penstock, threading, urllib.request\n"
+        "came = threading.Event()\n"
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'lifespan':\n"
+        "        for kind in ('startup', 'shutdown'):\n"
+        "            await receive()\n"
+        "            await asyncio.to_thread(print, kind, flush=True)\n"
+        "            await send({'type': f'lifespan.{kind}.complete'})\n"
+        "        return\n"
+        "    came.set()\n"
+        # It is told when the server drains, which it does at the program's end alone.
+        "    while (await receive())['type'] != 'http.disconnect':\n"
+        "        pass\n"
+        "    await asyncio.to_thread(print, 'request', flush=True)\n"
+        "    await send({'type': 'http.response.start', 'status': 204, 'headers': []})\n"
+        "    await send({'type': 'http.response.body'})\n"
+        "served = penstock.serve_in_thread(app, port=0)\n"
+        "threading.Thread(target=urllib.request.urlopen, args=(served.url,), daemon=True).start()\n"
+        "came.wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["startup", "request", "shutdown"], "")
+
+
 def test_the_names_are_those_of_the_package() -> None:
     assert (penstock.serve, penstock.Running) == (embedding.serve, embedding.Running)
     assert runner.SIGNALS[0] == "SIGINT"

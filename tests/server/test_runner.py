@@ -54,6 +54,27 @@ async def app(scope, receive, send):
 """
 
 
+LAST_LINES = """
+import os, signal, sys, threading, time
+
+class Stuck:
+    # Holds what a thread holds that prints to a reader who does not read.
+    def flush(self):
+        threading.Event().wait()
+
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    os.kill(os.getpid(), signal.SIGTERM)
+    await receive()
+    print("three orders are open")
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    if os.environ["THREAD"] != "/thread":
+        sys.stdout = Stuck()
+    await send({"type": "lifespan.shutdown.complete"})
+"""
+
+
 def start(folder: Path, *options: str) -> Server:
     (folder / "main.py").write_text(APP)
     process = subprocess.Popen(
@@ -121,6 +142,18 @@ def test_a_thread_that_runs_on_is_named_and_the_process_ends_without_it(tmp_path
         server.kill()
 
 
+@pytest.mark.parametrize("path", ["/thread", "/printing-thread"])
+def test_what_the_application_has_printed_leaves_also_where_the_process_ends_without_a_thread(path: str, tmp_path: Path) -> None:
+    (tmp_path / "lines.py").write_text(LAST_LINES)
+    command = [sys.executable, "-m", "penstock", "lines:app", "--port", "0", "--timeout-graceful-shutdown", "0.1"]
+    unbuffered = {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**unbuffered, "THREAD": path}, capture_output=True, text=True, timeout=30, check=False,
+    )
+    assert ended.returncode == 0 and "waits for a thread to end" in ended.stderr
+    assert ("three orders are open" in ended.stdout) is (path == "/thread")
+
+
 def test_a_second_signal_does_not_wait_for_a_thread_either(tmp_path: Path) -> None:
     server = start(tmp_path, "--timeout-graceful-shutdown", "none")
     try:
@@ -129,6 +162,20 @@ def test_a_second_signal_does_not_wait_for_a_thread_either(tmp_path: Path) -> No
         server.wait_line("waits for a thread to end")
         assert server.stop(signal.SIGINT, patience=4) == 1
         assert "Traceback" not in server.stderr
+    finally:
+        server.kill()
+
+
+def test_a_second_signal_while_a_task_is_ended_is_one_too(tmp_path: Path) -> None:
+    server = start(tmp_path)
+    try:
+        ask((server.host, server.port), request("/deaf"))
+        server.signal(signal.SIGINT)
+        server.wait_line("Application shutdown complete")
+        # The application has ended; for a second more its task is waited for.
+        server.signal(signal.SIGINT)
+        assert server.wait_end(4) == 1
+        assert "Forced to end" in server.stderr
     finally:
         server.kill()
 
@@ -154,6 +201,8 @@ async def failing(scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.parametrize("app, options, code", [
     ("no_such_module:app", {}, runner.NOT_STARTED),
     (failing, {}, runner.NOT_STARTED),
+    (lambda: failing, {"factory": True}, runner.NOT_STARTED),
+    (lambda: None, {"factory": True}, runner.NOT_STARTED),
     (failing, {"host": "no-such-host.invalid"}, runner.NOT_BOUND),
 ])
 def test_what_does_not_start_has_its_code(app: Any, options: dict[str, Any], code: int) -> None:
@@ -268,6 +317,8 @@ def test_who_is_asked_ends_like_by_a_signal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("app, options, code", [
     ("no_such_module:app", {}, runner.NOT_STARTED),
     (failing, {}, runner.NOT_STARTED),
+    (lambda: failing, {"factory": True}, runner.NOT_STARTED),
+    (lambda: None, {"factory": True}, runner.NOT_STARTED),
     (failing, {"host": "no-such-host.invalid"}, runner.NOT_BOUND),
 ])
 def test_a_life_that_cannot_begin_says_why_with_its_code(app: Any, options: dict[str, Any], code: int) -> None:

@@ -402,6 +402,23 @@ def test_what_does_not_stand_its_trial_takes_no_connection_and_is_stopped() -> N
         server.close()
 
 
+def test_a_loop_that_watches_no_sockets_serves_nobody_and_the_app_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App()
+    server = Running(app)
+
+    def refuse(*arguments: Any) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(server.loop, "add_reader", refuse)
+    try:
+        with pytest.raises(NotImplementedError):
+            server.do(server.server.start())
+        assert app.lived == ["startup", "shutdown"] and server.server.phase is Phase.STARTING
+    finally:
+        monkeypatch.undo()
+        server.close()
+
+
 def test_who_balances_several_processes_is_told_of_new_connections_and_tells_a_share() -> None:
     taken: list[None] = []
     with running() as server:

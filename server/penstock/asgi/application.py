@@ -38,6 +38,14 @@ def load(spec: str, *, app_dir: str | None, factory: bool, interface: str = "aut
     return found
 
 
+def made_by(factory: Any, interface: str = "auto") -> Any:
+    """The application that `factory` makes, a function that is given itself instead of its name. Raises ApplicationError."""
+    title = getattr(factory, "__qualname__", None) or repr(factory)
+    made = _call_factory(factory, title)
+    _check_application(made, f"What the factory {title} returned", True, interface)
+    return made
+
+
 def _open_folder(app_dir: str | None) -> str | None:
     """Put the folder first on the import path, and return it; None when there is none to put."""
     if app_dir is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.asgi.application import ApplicationError, load
+from penstock.asgi.application import ApplicationError, load, made_by
 
 Write = Callable[..., None]
 
@@ -290,3 +290,14 @@ def test_a_folder_that_cannot_be_read_names_no_modules(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert 'There is no module "main"' in failure("main", tmp_path)
+
+
+def test_a_factory_may_be_given_itself() -> None:
+    async def app(scope: object, receive: object, send: object) -> None:
+        pass
+
+    assert made_by(lambda: app) is app
+    with pytest.raises(ApplicationError, match=r"What the factory .*<lambda> returned is an int, which cannot be called"):
+        made_by(lambda: 1)
+    with pytest.raises(ApplicationError, match="app needs arguments; a factory has none"):
+        made_by(app)
