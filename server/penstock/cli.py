@@ -6,6 +6,7 @@ and exit code 1. A module that is called as a command is served as `penstock -- 
 argparse and the server are imported only by the runs that need them: `--version` answers at once.
 """
 
+import json
 import os
 import sys
 

@@ -144,11 +144,14 @@ class _Call:
         has_body = stage is _BODY or stage is _BODY_AND_TRAILERS
         if kind == "http.response.early_hint" and (has_body or stage is _START):
             extensions.send_hint(exchange, message)
+            await exchange.pause()
         elif kind == "http.response.zerocopysend" and has_body:
             part = extensions.part_of(message)
             await self._send_file(extensions.send_part(exchange, message, part))
             if part.is_last:
                 self._end_body()
+            else:
+                await exchange.pause()
         elif kind == "http.response.pathsend" and has_body and not exchange.is_begun:
             await self._send_file(extensions.send_path(exchange, message))
             self._end_body()
@@ -171,6 +174,10 @@ class _Call:
         stage, self._stage = self._stage, _FILE
         try:
             await sending
+        except asyncio.CancelledError:
+            # All of it was announced: with anything behind it the client would read the wrong octets as its end.
+            self._exchange.cut()
+            raise
         finally:
             self._stage = stage
 
@@ -193,7 +200,7 @@ class _Call:
             return
         if not (exchange.is_gone and is_farewell(error)):
             _log.error("Exception in ASGI application", exc_info=(type(error), error, traceback_of_app(error)))
-            answer_instead(exchange, 500, b"Internal Server Error")
+            self._answer_instead(500, b"Internal Server Error")
 
     def close_unfinished(self) -> None:
         """The app returned without completing its response."""
@@ -202,11 +209,16 @@ class _Call:
             return
         if exchange.is_told_to_leave:
             # It was asked to: nobody's mistake.
-            answer_instead(exchange, 503, b"Service Unavailable")
+            self._answer_instead(503, b"Service Unavailable")
             return
         how = "without completing its response" if exchange.is_begun else "without sending a response"
         _log.error("ASGI application returned %s: %s %s", how, exchange.head.method, exchange.head.path.decode("ascii", "replace"))
-        answer_instead(exchange, 500, b"Internal Server Error")
+        self._answer_instead(500, b"Internal Server Error")
+
+    def _answer_instead(self, status: int, text: bytes) -> None:
+        """And from now on ignore what a task that the app has left behind sends: the connection is the next request's."""
+        self._stage = _DONE
+        answer_instead(self._exchange, status, text)
 
 
 def answer_instead(exchange: Exchange, status: int, text: bytes) -> None:

@@ -128,15 +128,25 @@ class HttpConnection(Connection):
                 break
             if type(event) is RequestHead:
                 self._run(event)
-                if self.state is _IDLE and not codec.buffer.size and channel.is_reading and not self.has_ended:
-                    # Answered at once, and nothing came behind it: mostly that is all.
-                    break
+                if self.state is _IDLE:
+                    if not codec.buffer.size and channel.is_reading and not self.has_ended:
+                        # Answered at once, and nothing came behind it: mostly that is all.
+                        break
+                elif not channel.is_reading:
+                    self._read_on()
             elif event is None:
                 if codec.buffer.size or self.has_ended or not channel.is_reading:
                     self._await_request()
                 break
             else:
                 self._skip(event)
+
+    def _read_on(self) -> None:
+        """Reading stopped while an earlier request ran. This one may have a body, and its client may leave."""
+        exchange = self.exchange
+        is_wanted = exchange is not None and exchange.is_hungry and self.codec.buffer.size <= MAX_PIPELINED
+        if is_wanted and self.answered and not self.has_ended:
+            self.channel.start_reading()
 
     def _await_request(self) -> None:
         """Nothing more to start: wait for the next octets, or for the rest of a head."""

@@ -87,9 +87,9 @@ class HttpsConnection(HttpConnection):
             return
         if service.is_draining:
             self.drain()
+        # Before: what has come with the handshake may be more of a body than is to be read for now.
+        self.channel.start_reading()
         super()._on_readable()
-        if self.state is not State.CLOSED and not self.has_ended:
-            self.channel.start_reading()
 
     def _fail(self, reason: str) -> None:
         hello = self.channel.hello

@@ -243,6 +243,29 @@ def test_while_a_file_is_sent_nothing_else_is(serve: Serve, path: str) -> None:
     assert str(raised[0]) == "http.response.body came where nothing until the file is sent was expected"
 
 
+@pytest.mark.parametrize("fields", [[], [(b"content-length", b"%d" % len(CONTENT))]])
+@pytest.mark.parametrize("by_path", [True, False])
+def test_a_file_that_the_app_breaks_off_does_not_look_whole(
+    serve: Serve, path: str, file: BinaryIO, fields: list[tuple[bytes, bytes]], by_path: bool
+) -> None:
+    """What comes behind it would be read as its end."""
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        await send({**START, "headers": fields})
+        message = at_path(path) if by_path else part(file, offset=0, count=len(CONTENT), more_body=True)
+        sending = asyncio.ensure_future(send(message))
+        await asyncio.sleep(0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        with pytest.raises(OSError):
+            await send(LAST)
+
+    wire = serve(app, request() + request("/next"), send_buffer=4096)
+    heard = wire.hear()
+    assert heard.count(b"HTTP/1.1 ") == 1 and len(heard) < len(CONTENT) and not heard.endswith(b"0\r\n\r\n")
+    assert not wire.service.connections and [exchange.ending for exchange in wire.answered] == ["failed"]
+
+
 def test_a_file_that_shrinks_is_told_in_the_log_and_the_connection_cut(
     serve: Serve, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -265,6 +288,26 @@ def test_a_client_that_leaves_a_file_is_not_logged(serve: Serve, path: str, capl
 def test_parts_of_files_and_pieces_of_body_may_be_mixed(serve: Serve, file: BinaryIO) -> None:
     app = Sends(START, PIECE, part(file, offset=10, count=100_000, more_body=True), PIECE, part(file, offset=500_000))
     assert body_of(serve(app).hear()) == b"hello" + CONTENT[10:100_010] + b"hello" + CONTENT[500_000:]
+
+
+def test_small_parts_and_hints_wait_for_the_client_too(serve: Serve, file: BinaryIO) -> None:
+    sent = 0
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal sent
+        message = {"type": "http.response.early_hint", "links": [b"x" * 1000]}
+        if scope["path"] == "/parts":
+            await send(START)
+            message = part(file, offset=0, count=1000, more_body=True)
+        for _ in range(3000):
+            await send(message)
+            sent += 1000
+
+    for path in ("/parts", "/hints"):
+        sent = 0
+        wire = serve(app, request(path), send_buffer=4096)
+        wire.turn(1000)
+        assert 4096 < sent < 400_000
 
 
 def test_without_an_offset_the_position_counts_and_moves(serve: Serve, file: BinaryIO) -> None:

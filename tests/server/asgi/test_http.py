@@ -322,6 +322,45 @@ def test_an_app_that_raises_after_starting_is_answered_500_while_nothing_is_sent
     assert heard.startswith(b"HTTP/1.1 500 ") and b"x-secret" not in heard
 
 
+@pytest.mark.parametrize("is_begun", [False, True])
+@pytest.mark.parametrize("ends", [ValueError, None])
+def test_what_an_app_left_behind_sends_goes_to_nobody(serve: Serve, is_begun: bool, ends: type[Exception] | None) -> None:
+    """A task that outlives the answer given in its place (a time limit around the app): the next request is another's."""
+    late: asyncio.Event
+    left: list[asyncio.Task[None]] = []
+
+    async def answer_late(send: Send) -> None:
+        await late.wait()
+        for message in (BODY, START, BODY) if is_begun else (START, BODY):
+            await send(message)
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        nonlocal late
+        if not left:
+            late = asyncio.Event()
+            if is_begun:
+                await send({**START, "headers": [(b"x-for", b"alice")]})
+            left.append(asyncio.ensure_future(answer_late(send)))
+            if ends is not None:
+                raise ends
+            return
+        # One piece of the next answer is on its way.
+        await send(START)
+        await send({"type": "http.response.body", "body": b"bob", "more_body": True})
+        late.set()
+        await left[0]
+        await send({"type": "http.response.body", "body": b"by"})
+
+    wire = serve(app)
+    assert wire.hear().startswith(b"HTTP/1.1 500 ")
+    wire.say(GET)
+    assert wire.hear() == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nbob\r\n2\r\nby\r\n0\r\n\r\n"
+    assert [exchange.status for exchange in wire.answered] == [500, 200]
+    # And when nobody asks anything.
+    wire.turn()
+    assert wire.hear() == b""
+
+
 def test_an_app_that_raises_after_its_answer_is_logged_and_nothing_else(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await sends(START, BODY)(scope, receive, send)

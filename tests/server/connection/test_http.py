@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from support.client import request
-from support.wire import Wire
+from support.wire import Wire, hello
 
 from penstock.connection.exchange import ClientDisconnected, Exchange
 from penstock.connection.life import LINGER_TIMEOUT
@@ -120,6 +120,37 @@ def test_later_requests_wait_in_a_bounded_buffer(wired: Make) -> None:
     assert not wire.connection.channel.is_reading
     held.go(wire)
     assert wire.hear().endswith(b"\r\n\r\n/")
+
+
+@pytest.mark.parametrize("last", ["upload", "leave"])
+def test_behind_more_requests_than_wait_at_once_reading_goes_on(wired: Make, last: str) -> None:
+    """The last of them is begun with nothing left to start: its body must be read, and its client's end be seen."""
+    held = Held()
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.head.path == b"/first":
+            await held(exchange)
+        elif exchange.head.path == b"/last":
+            while last == "leave" and not exchange.is_told_to_leave:
+                await exchange.wait_readable()
+            await echo(exchange)
+        else:
+            await hello(exchange)
+
+    wire = wired(answer)
+    wire.say(request("/first"))
+    fields = "Content-Length: 5\r\n" if last == "upload" else ""
+    wire.say(request("/later") * 1000)
+    wire.say(request("/later") * 1000 + f"POST /last HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+    assert not wire.connection.channel.is_reading
+    held.go(wire)
+    heard = wire.hear()
+    if last == "upload":
+        wire.say(b"hello")
+    else:
+        wire.end()
+    heard += wire.hear()
+    assert heard.count(b"HTTP/1.1 200 OK") == 2002 and heard.endswith(b"5" if last == "upload" else b"0")
 
 
 def test_a_client_that_takes_no_answers_has_no_further_requests_started(wired: Make) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.tls_engine import TlsEngine, TlsOptions
 from support import secure
-from support.wire import Watched, Wire
+from support.wire import Watched, Wire, hello
 
 from penstock.codec.errors import ProtocolError
 from penstock.connection.exchange import Exchange
@@ -88,6 +89,33 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(wires: A
     # What ends the handshake, and the request, in one packet.
     client.say(GET)
     assert client.hear().endswith(b"\r\n\r\n/there")
+
+
+@pytest.mark.parametrize("size", [70_000, 200_000])
+def test_a_large_body_that_comes_with_the_end_of_the_handshake_is_read_to_its_end(wires: Any, size: int) -> None:
+    """More than is to be read at once: reading stops, and goes on when the app has taken it."""
+    taken = 0
+
+    async def answer(exchange: Exchange) -> None:
+        nonlocal taken
+        await asyncio.sleep(0)
+        has_more = True
+        while has_more:
+            if (piece := exchange.take()) is None:
+                await exchange.wait_readable()
+            else:
+                taken, has_more = taken + len(piece[0]), piece[1]
+        await hello(exchange)
+
+    wire, client = wires(answer=answer)
+    while not client.engine.shake_hands():
+        client.exchange_octets()
+    client.engine.encrypt(b"POST /there HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+    octets = client.engine.take_output()
+    while octets:
+        octets = octets[wire.peer.send(octets) :]
+        wire.turn()
+    assert client.hear().endswith(b"\r\n\r\n/there") and taken == size
 
 
 def test_the_handshake_may_come_octet_by_octet(wires: Any) -> None:
