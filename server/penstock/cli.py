@@ -6,7 +6,6 @@ and exit code 1. A module that is called as a command is served as `penstock -- 
 argparse and the server are imported only by the runs that need them: `--version` answers at once.
 """
 
-import json
 import os
 import sys
 
@@ -72,6 +71,8 @@ def complain(error: Exception) -> int:
 
 def serve(found: "Found") -> int:
     """Serve in this process, or in workers where the settings want several or a reload; the exit code."""
+    import json
+
     from . import log, runner
 
     app, settings = found.app, found.settings

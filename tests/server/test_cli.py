@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -202,6 +203,14 @@ def test_an_application_that_is_an_object_cannot_be_loaded_again(
     assert cli.serve(found(object(), **options)) == runner.NOT_STARTED
     assert "need an import string such as main:app" in capsys.readouterr().err
     assert started == []
+
+
+def test_a_log_configuration_that_is_no_json_cannot_go_to_workers(started: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    config = {"version": 1, "handlers": {"mine": {"()": logging.NullHandler}}, "disable_existing_loggers": False}
+    assert cli.serve(found(log_config=config)) == 7
+    assert cli.serve(found(log_config=config, workers=2)) == 1
+    assert "--log-config: it goes to the workers as JSON, which it cannot (Object of type type" in capsys.readouterr().err
+    assert started == [None]
 
 
 def test_remarks_on_the_options_stand_in_the_log(
