@@ -146,8 +146,7 @@ def _text(values: list[bytes] | None) -> str:
 def _set_all(scope: Scope, element: dict[str, str]) -> None:
     _set_scheme(scope, element.get("proto", "").lower())
     _set_client(scope, element.get("for", ""))
-    if "host" in element:
-        _set_host(scope, element["host"], "")
+    _set_host(scope, element.get("host", ""), "")
 
 
 def _set_scheme(scope: Scope, text: str) -> None:
@@ -163,17 +162,17 @@ def _set_client(scope: Scope, text: str) -> None:
 
 
 def _set_host(scope: Scope, host: str, port: str) -> None:
-    """Another Host, and the server as the client called it."""
-    fields = scope["headers"]
-    host = host or next((value.decode("latin-1") for name, value in fields if name == b"host"), "").removesuffix(":")
-    if port and _port(port):
+    """Another Host, and the server as the client called it. Neither changes when both `host` and `port` are none."""
+    fields, said = scope["headers"], _port(port)
+    if said:
+        host = host or next((value.decode("latin-1") for name, value in fields if name == b"host"), "").removesuffix(":")
         host = parse_host_port(host)[0] if not host.startswith("[") else host.partition("]")[0] + "]"
     if not host or not host.isascii() or not HOST.fullmatch(host.encode()):
         return
     usual = 443 if scope["scheme"] in ("https", "wss") else 80
     name, own = parse_host_port(host)
-    number = _port(port) or own or usual
-    if _port(port) and number != usual:
+    number = said or own or usual
+    if said and number != usual:
         host += f":{number}"
     scope["server"] = (name, number)
     scope["headers"] = [(b"host", host.encode()), *(field for field in fields if field[0] != b"host")]

@@ -60,13 +60,14 @@ class Wsgi:
         try:
             # One whose turn came too late is not begun.
             if not bridge.is_gone:
-                environ = environ_of(scope, bridge.fetch, self._has_siblings)
+                response = _Response(bridge, scope)
+                environ = environ_of(scope, response.fetch, self._has_siblings)
                 try:
-                    _Response(bridge, scope).give(self._app, environ)
+                    response.give(self._app, environ)
                 finally:
                     environ["wsgi.errors"].flush()
         except BaseException as error:
-            bridge.finish(error)
+            bridge.finish(None if _is_late(error) else error)
         else:
             bridge.finish(None)
 
@@ -113,6 +114,12 @@ class _Response:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
+
+    def fetch(self) -> tuple[bytes, bool]:
+        """The next piece of the request's body, and whether more follows. An OSError when none will come."""
+        if self._is_complete and not self._bridge.is_gone:
+            raise _LateRead("the answer is complete: what is left of the request's body is discarded")
+        return self._bridge.fetch()
 
     def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
         """`start_response`: once, or again with the error that makes another answer necessary, while there is time."""
@@ -176,6 +183,15 @@ class _Response:
         # The application closes the file when this returns.
         self._bridge.sync()
         return True
+
+
+class _LateRead(OSError):
+    """The application reads on behind its answer's end. The client has all of the answer, so this is nobody's failure."""
+
+
+def _is_late(error: BaseException | None) -> bool:
+    """Whether an application ends with that, or with what a framework makes of it."""
+    return isinstance(error, _LateRead) or (error is not None and _is_late(error.__context__))
 
 
 def _read_status(status: object) -> int:

@@ -8,6 +8,7 @@ callbacks, one for octets to read and one for a queue that has emptied.
 
 import asyncio
 import os
+import select
 import socket
 import struct
 import sys
@@ -81,6 +82,14 @@ class Channel:
         except OSError:
             self.is_broken = True
             return b""
+
+    def has_unread_end(self) -> bool:
+        """Nothing is read, and the peer has sent its end, perhaps behind what waits in the kernel. Linux alone tells."""
+        if self.is_reading or sys.platform != "linux":
+            return False
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def start_reading(self) -> None:
         """Have `on_readable` called while there is something to read."""

@@ -31,18 +31,16 @@ async def send_file(exchange: Exchange, descriptor: int, offset: int, count: int
         return
     sent = 0
     if count > SMALL and connection.channel.sends_files:
-        exchange.put([start])
+        _put(exchange, [start], 0)
         start = b""
         sent = await _send_by_kernel(exchange, descriptor, offset, count)
     if sent < count or start:
         await _send_by_copy(exchange, start, descriptor, offset + sent, count - sent)
-    exchange.sent += count
     exchange.put([end])
 
 
 async def _send_by_copy(exchange: Exchange, start: bytes, descriptor: int, offset: int, count: int) -> None:
     """Read and write, block by block, `start` before the first."""
-    parts = [start] if start else []
     while count:
         try:
             block, trouble = _read_at(descriptor, offset, min(count, BLOCK)), "the file ended early; was it changed meanwhile?"
@@ -51,14 +49,21 @@ async def _send_by_copy(exchange: Exchange, start: bytes, descriptor: int, offse
         if not block:
             exchange.cut()
             raise EOFError(f"the last {count} octets of a file could not be sent: {trouble}")
-        exchange.put([*parts, block])
-        parts = []
+        _put(exchange, [start, block], len(block))
+        start = b""
         offset += len(block)
         count -= len(block)
         if count:
             await exchange.pause()
-    if parts:
-        exchange.put(parts)
+    if start:
+        _put(exchange, [start], 0)
+
+
+def _put(exchange: Exchange, parts: list[bytes], count: int) -> None:
+    """Send octets, `count` of them the file's. For the log: of a file that does not arrive it says how much was sent."""
+    exchange.put(parts)
+    exchange.sent += count
+    exchange.first_byte_at = exchange.first_byte_at or exchange.connection.service.now()
 
 
 def _read_at(descriptor: int, offset: int, size: int) -> bytes:
@@ -113,6 +118,7 @@ class _Sending:
         except OSError:
             sent = 0
         self.left -= sent
+        self._exchange.sent += sent
         if not sent or not self.left:
             self.is_under_way = False
             self._exchange.wake()

@@ -165,7 +165,7 @@ class Service:
             self._idle.set_result(None)
 
     def _sweep(self) -> None:
-        """Twice a second: renew the date, let every overdue connection act."""
+        """Twice a second: renew the date, let every overdue connection act, look for clients that left unseen."""
         self._sweeper = None
         now = self.now()
         self.refusals.settle(now)
@@ -177,6 +177,14 @@ class Service:
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         if overdue:
             self._expire(overdue, now)
+        self._tell_unread_ends()
+
+    def _tell_unread_ends(self) -> None:
+        """Where a client has sent more requests than are kept, its end waits behind them: an app should not wait on for it."""
+        for exchange in self.running:
+            is_waiting = exchange.is_body_complete and not exchange.is_over and not exchange.is_websocket
+            if is_waiting and exchange.connection.channel.has_unread_end():
+                exchange.tell_to_leave()
 
     def _expire(self, overdue: list["Connection"], now: float) -> None:
         """Let overdue connections act, unless they have done something since they were found."""

@@ -95,6 +95,9 @@ def test_the_other_fields_count_only_when_they_are_chosen() -> None:
     ({"host": b"caf\xe9"}, b"inner:8000", ("10.0.0.9", 8000)),
     ({"host": b""}, b"inner:8000", ("10.0.0.9", 8000)),
     ({"host": b"example.com", "port": b"99999"}, b"example.com", ("example.com", 443)),
+    ({"port": b"99999"}, b"inner:8000", ("10.0.0.9", 8000)),
+    ({"port": b"0"}, b"inner:8000", ("10.0.0.9", 8000)),
+    ({"port": b"abc"}, b"inner:8000", ("10.0.0.9", 8000)),
 ])
 def test_host_and_port_are_those_the_client_called(fields: dict[str, bytes], host: bytes, server: Any) -> None:
     given = [(f"x-forwarded-{name}".encode(), value) for name, value in fields.items()]
@@ -137,6 +140,10 @@ FORWARDED = {"forwarded_headers": "rfc7239", "forwarded_allow_ips": "127.0.0.1,1
 def test_forwarded_is_read_as_rfc_7239_has_it(lines: list[bytes], client: Any, scheme: str, host: bytes) -> None:
     scope = seen(*[(b"forwarded", line) for line in lines], *xff("6.6.6.6"), **FORWARDED)
     assert (scope.client, scope.scheme, scope.headers[0]) == (client, scheme, (b"host", host))
+
+
+def test_an_empty_host_says_nothing_of_the_server() -> None:
+    assert seen((b"forwarded", b'for=1.2.3.4;host=""'), **FORWARDED).server == ("10.0.0.9", 8000)
 
 
 def test_elements_are_taken_apart_to_the_last() -> None:

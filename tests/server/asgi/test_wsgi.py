@@ -233,6 +233,52 @@ def test_when_the_client_leaves_the_answer_is_closed_and_the_application_told() 
     assert body.is_closed
 
 
+class Late(Body):
+    """The rest of the input is read when the answer is complete, and what that raises is noted."""
+
+    def __init__(self, failure: type[Exception] | None) -> None:
+        super().__init__(b"ok")
+        self.failure = failure
+        self.raised: list[OSError] = []
+
+    def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        start_response("200 OK", PLAIN)
+        self.input = environ["wsgi.input"]
+        return self
+
+    def close(self) -> None:
+        try:
+            self.input.read()
+        except OSError as error:
+            self.raised.append(error)
+            if self.failure is not None:
+                raise self.failure() from None
+            raise
+
+
+UPLOAD = [(b"content-length", b"5000")]
+
+
+@pytest.mark.parametrize("failure", [None, LookupError])
+def test_what_is_read_behind_a_complete_answer_is_refused_as_that_and_nobodys_failure(failure: type[Exception] | None) -> None:
+    app = Late(failure)
+    answer = answer_of(app, "POST", headers=UPLOAD, body=[])
+    assert body_messages(answer) == [(b"ok", True), (b"", False)]
+    assert "the answer is complete" in str(app.raised[0]) and not isinstance(app.raised[0], ClientDisconnected)
+
+
+def test_what_fails_behind_a_complete_answer_for_another_reason_is_a_failure() -> None:
+    def app(environ: Environ, start_response: Start) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        yield b"ok"
+        with pytest.raises(OSError, match="the answer is complete"):
+            environ["wsgi.input"].read()
+        raise OSError("of the application")
+
+    with pytest.raises(OSError, match="of the application"):
+        answer_of(app, "POST", headers=UPLOAD, body=[])
+
+
 def test_a_request_that_was_given_up_before_its_turn_is_not_begun() -> None:
     async def main() -> list[str]:
         calls, running, may_end = [], threading.Event(), threading.Event()

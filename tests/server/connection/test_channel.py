@@ -124,6 +124,21 @@ def test_what_is_not_read_stays_in_the_kernel(ends: Ends) -> None:
     assert ends.heard == [b"x"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
+@pytest.mark.parametrize("leaves_by", ["half an end", "an end"])
+def test_an_end_is_seen_behind_what_nobody_reads(ends: Ends, leaves_by: str) -> None:
+    ends.peer.send(b"x")
+    assert not ends.channel.has_unread_end()
+    if leaves_by == "an end":
+        ends.peer.close()
+    else:
+        ends.peer.shutdown(socket.SHUT_WR)
+    assert ends.channel.has_unread_end()
+    ends.channel.start_reading()
+    assert not ends.channel.has_unread_end(), "it will be read"
+    assert ends.channel.read() == b"x"
+
+
 def test_a_read_is_bounded(ends: Ends) -> None:
     ends.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     ends.peer.send(b"x" * (READ_SIZE + 1000))

@@ -274,6 +274,34 @@ def test_a_client_that_stops_reading_is_given_up(wired: Make, sender: Callable[.
 
 
 @pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_of_a_file_that_does_not_arrive_it_is_known_how_much_was_sent(
+    wired: Make, sender: Callable[..., Sender], leaves: bool, is_whole: bool
+) -> None:
+    wire = wired(sender(is_whole=is_whole), send_buffer=4096, timeout_write=5)
+    wire.say(GET)
+    taken = body_of(wire.peer.recv(1 << 20))
+    if leaves:
+        wire.peer.close()
+        wire.turn()
+    else:
+        wire.turn()
+        wire.wait(6)
+    assert wire.answered[0].ending == ("client gone" if leaves else "write stall")
+    assert len(taken) - 10 <= wire.answered[0].sent < len(LARGE_ONE)
+
+
+@pytest.mark.usefixtures("way")
+def test_the_first_octet_is_noted_when_it_leaves(wired: Make, sender: Callable[..., Sender]) -> None:
+    wire = wired(sender(), send_buffer=4096)
+    wire.say(GET)
+    wire.wait(2)
+    assert body_of(wire.hear()) == LARGE_ONE
+    assert wire.answered[0].first_byte_at == wire.answered[0].started_at
+
+
+@pytest.mark.usefixtures("way")
 def test_a_client_that_has_sent_its_end_still_gets_the_file(wired: Make, sender: Callable[..., Sender]) -> None:
     wire = wired(sender(), send_buffer=4096)
     wire.peer.send(GET)

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from support.wire import Wire, hello
 from penstock.codec.http1 import Limits
 from penstock.connection.channel import NEVER
 from penstock.connection.exchange import Exchange
+from penstock.connection.http import MAX_PIPELINED
 from penstock.connection.service import AT_ONCE, SWEEP_INTERVAL, Service
 from penstock.connection.states import State
 from penstock.settings import Settings
@@ -76,6 +78,35 @@ def test_of_thousands_that_are_overdue_a_few_act_in_a_turn(loop: EventLoop) -> N
     assert not late.expired, "it has done something in time"
     assert service._sweeper is not None
     service._sweeper.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
+@pytest.mark.parametrize("leaves_by", ["half an end", "an end"])
+def test_an_app_that_waits_is_told_that_its_client_left_behind_more_requests_than_are_read(wired: Make, leaves_by: str) -> None:
+    told: list[bytes] = []
+
+    async def wait(exchange: Exchange) -> None:
+        while not exchange.is_over:
+            exchange.take()
+            await exchange.wait_readable()
+        told.append(exchange.head.path)
+        exchange.start(503, [])
+        exchange.write(b"", True)
+
+    wire = wired(wait)
+    wire.say(request("/wait"))
+    for _ in range(3):
+        wire.say(request("/later") * (MAX_PIPELINED // 2 // len(request("/later"))))
+    wire.wait(SWEEP_INTERVAL)
+    assert not told and not wire.connection.channel.is_reading
+    if leaves_by == "an end":
+        wire.peer.close()
+    else:
+        wire.end()
+    assert not told
+    wire.wait(SWEEP_INTERVAL)
+    assert told[0] == b"/wait"
+    assert bool(wire.service.connections) is (leaves_by == "half an end")
 
 
 @pytest.mark.parametrize("options, present, absent", [
