@@ -20,7 +20,7 @@ ROOTS = {"penstock_reactor": TOP / "reactor", "penstock": TOP / "server"}
 # A room and the rooms it may import, beside itself. Names are as inside `penstock`; the other root keeps its own.
 # The longest name that fits counts: `supervisor.child` is ruled by its own line, `supervisor.fleet` by its room's.
 EVERYTHING = {"penstock_reactor", "penstock", "options", "settings", "sources", "env_file", "codec", "connection", "asgi", "log",
-              "logging", "config", "importer", "tls", "listener", "ready", "console", "server", "runner", "embedding", "compat", "testing", "middleware",
+              "logging", "config", "importer", "tls", "listener", "ready", "console", "server", "leaving", "runner", "embedding", "compat", "testing", "middleware",
               "supervisor", "check", "cli"}
 ARROWS = {
     "penstock_reactor": set[str](),
@@ -44,8 +44,10 @@ ARROWS = {
     # Both who runs alone and who supervises must outstay the system's patience.
     "console": set[str](),
     "server": {"asgi", "connection", "log", "tls", "listener", "settings"},
+    # It knows the threads of WSGI applications by their name.
+    "leaving": {"asgi"},
     # It loads the application, binds the sockets and tells each failure apart: exit codes are made of them.
-    "runner": {"server", "asgi", "console", "env_file", "listener", "ready", "log", "tls", "penstock_reactor", "settings"},
+    "runner": {"server", "asgi", "console", "env_file", "leaving", "listener", "ready", "log", "tls", "penstock_reactor", "settings"},
     "supervisor": {"console", "listener", "ready", "log", "tls", "settings"},
     "supervisor.child": {"runner", "log", "settings"},
     # It tries all that a start would do, one after the other.
