@@ -116,7 +116,8 @@ class Connection:
         elif channel.queued:
             self.state = _FLUSHING
             self.deadline = NEVER
-        elif self.has_ended or self.codec.is_quiet:
+        elif self.has_ended or (self.codec.is_quiet and not self.is_secure):
+            # Over TLS the client has its close_notify to say yet (RFC 8446 6.1), and a closed socket would answer it with RST.
             # The last octets wait for the end: a close alone would throw them away if something unread had come meanwhile.
             channel.finish()
             self.close()

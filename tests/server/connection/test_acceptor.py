@@ -14,6 +14,7 @@ from support.faults import Fault, FaultySocket, exhausted
 from support.wire import hello, serving
 
 from penstock.connection.acceptor import ASIDE, BATCH, FEW, PAUSE, WARN_EVERY, Acceptor
+from penstock.connection.exchange import Exchange
 from penstock.connection.service import Service
 from penstock.settings import Settings
 
@@ -335,3 +336,20 @@ def test_what_comes_behind_the_last_request_costs_nobody_its_answer(listening: A
     server.turn()
     assert client.answer().status == 200
     client.socket.close()
+
+
+def test_an_empty_line_behind_the_last_body_costs_nobody_its_answer(listening: Any) -> None:
+    """RFC 9112 2.2: it comes when the answer is complete, and the kernel still holds most of that."""
+
+    async def much(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"x" * 100_000, True)
+
+    server = listening()
+    server.service.serve = serving(much)
+    with Client(server.address, receive_buffer=4096) as client:
+        client.send(request("/", "POST", "connection: close\r\n", b"hello"))
+        server.turn()
+        client.send(b"\r\n")
+        server.turn()
+        assert len(client.answer().body) == 100_000

@@ -217,6 +217,18 @@ def test_a_client_that_says_goodbye_and_keeps_the_socket_is_let_go(wires: Any) -
     assert wire.state() in (State.LINGERING, State.CLOSED)
 
 
+def test_a_client_that_asked_to_close_is_waited_for_because_its_close_notify_is_still_to_come(wires: Any) -> None:
+    """A closed socket would answer it with RST, and what the kernel still holds of the answer would be lost."""
+    wire, client = wires()
+    client.shake_hands()
+    client.say(GET.replace(b"Host", b"Connection: close\r\nHost"))
+    assert wire.state() is State.LINGERING
+    assert client.hear().endswith(b"/there")
+    client.engine.say_goodbye()
+    client.exchange_octets()
+    assert wire.state() is State.CLOSED
+
+
 def test_a_file_arrives_by_encryption_as_by_the_kernel(wires: Any, tmp_path: Path) -> None:
     content = bytes(range(256)) * 2000
     (tmp_path / "file").write_bytes(content)
