@@ -260,6 +260,16 @@ def test_above_a_limit_clients_are_turned_away_and_beyond_that_dropped(
             client.socket.close()
 
 
+def test_behind_a_proxy_a_limit_of_connections_is_as_many_as_it_says(listening: Any) -> None:
+    """What waited for the header takes no place beside the connection that begins behind it."""
+    server = listening({"limit_connections": 1, "proxy_protocol": True})
+    with server.connect() as client:
+        client.send(b"PROXY TCP4 192.0.2.77 198.51.100.2 4711 443\r\n")
+        assert answer(server, client).status == 200
+        with server.connect() as second:
+            assert second.is_closed()
+
+
 # -- stopping
 
 

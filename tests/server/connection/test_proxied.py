@@ -173,6 +173,17 @@ def test_nothing_is_written_before_the_connection_begins(before: Any) -> None:
     assert it.proxied.state is State.IDLE
 
 
+def test_a_drain_does_not_end_between_the_header_and_the_connection_that_begins(before: Any, loop: EventLoop) -> None:
+    it = before({"timeout_first_byte": 10.0}, opens=False)
+    draining = loop.create_task(it.wire.service.drain())
+    it.proxied.open()
+    it.say(LINE)
+    assert it.begun and not draining.done()
+    it.begun[0].close()
+    it.wire.turn()
+    assert draining.done()
+
+
 def test_in_a_drain_a_header_may_still_come_shortly(before: Any, loop: EventLoop) -> None:
     it = before({"timeout_first_byte": 10.0}, opens=False)
     draining = loop.create_task(it.wire.service.drain())
