@@ -39,6 +39,10 @@ _MORE = socket.MSG_MORE if sys.platform == "linux" else 0
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
+def _nothing() -> None:
+    return None
+
+
 class Channel:
     """A connected stream socket on a loop. `clock` and `write_timeout` say how long a peer may take nothing."""
 
@@ -94,8 +98,11 @@ class Channel:
             self.is_reading = False
             self._loop.remove_reader(self._descriptor)
 
-    def hand_over(self, on_readable: Callable[[], object], on_drained: Callable[[], object]) -> None:
-        """Somebody else owns it from now on: another protocol is spoken. Nothing is being read at that moment."""
+    def hand_over(self, on_readable: Callable[[], object] = _nothing, on_drained: Callable[[], object] = _nothing) -> None:
+        """Somebody else owns it from now on: another protocol is spoken. Nothing is being read at that moment.
+
+        Without callbacks nobody does: the owner and the channel name each other, and after that no collector is needed.
+        """
         self.stop_reading()
         self._on_readable = on_readable
         self._on_drained = on_drained
@@ -209,7 +216,7 @@ class Channel:
 
     def close(self) -> None:
         """Let the socket go; what is held or queued is lost. Safe to call again."""
-        self.stop_reading()
+        self.hand_over()
         if self._queue is not None:
             self._loop.remove_writer(self._descriptor)
         self._queue = None
@@ -217,8 +224,6 @@ class Channel:
         self.stalls_at = NEVER
         self.is_broken = True
         self._socket.close()
-        # The owner and the channel name each other: let go, so that no collector is needed.
-        self._on_readable = self._on_drained = _nothing
 
     def _wait_for_room(self, parts: list[bytes], sent: int) -> None:
         """What the socket refused of `parts` waits."""
@@ -290,7 +295,3 @@ def _rest(parts: list[bytes] | list[bytes | memoryview], sent: int) -> list[byte
             return [memoryview(part)[sent:] if sent else part, *parts[place + 1 :]]
         sent -= len(part)
     return []
-
-
-def _nothing() -> None:
-    return None
