@@ -111,8 +111,8 @@ class Channel:
 
     @property
     def is_full(self) -> bool:
-        """More waits than should: the writer ought to wait for `on_drained`."""
-        return self.queued > HIGH_WATER
+        """More waits than should: the writer ought to wait for `on_drained`, which what is held does not bring."""
+        return self.queued > HIGH_WATER and not self.held
 
     def write(self, parts: list[bytes], is_last: bool = False) -> None:
         """Send `parts` in order, now as far as the socket takes them, the rest when it can.

@@ -117,7 +117,8 @@ class HttpConnection(Connection):
         """Start what has come, one request after another, as long as each is answered at once."""
         channel, codec = self.channel, self.codec
         while self.state in _BETWEEN:
-            if channel.queued > HIGH_WATER:
+            # As `is_full` has it: what is held waits for us alone, and nobody tells when it has left.
+            if channel.queued > HIGH_WATER and not channel.held:
                 # A client that takes no answers gets no further ones.
                 channel.stop_reading()
                 break

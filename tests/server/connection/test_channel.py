@@ -248,6 +248,14 @@ def test_only_so_much_is_held(ends: Ends) -> None:
     assert ends.take_all() == b"x" * MOST_HELD + b"yz"
 
 
+def test_what_is_held_fills_nothing(ends: Ends) -> None:
+    """It leaves without the owner's being told, who would wait for ever."""
+    ends.channel.hold(b"x" * (HIGH_WATER + 1))
+    assert ends.channel.queued > HIGH_WATER and not ends.channel.is_full
+    ends.channel.release()
+    assert ends.channel.is_full is (ends.channel.queued > HIGH_WATER)
+
+
 def test_nothing_is_held_behind_a_queue_that_waits(ends: Ends) -> None:
     ends.channel.write([b"x" * 100_000])
     ends.channel.hold(b"y")

@@ -6,6 +6,7 @@ import pytest
 from support.client import request
 from support.wire import Wire
 
+from penstock.connection.channel import HIGH_WATER
 from penstock.connection.exchange import ClientDisconnected, Exchange
 from penstock.connection.life import LINGER_TIMEOUT
 from penstock.connection.states import State
@@ -102,6 +103,21 @@ def test_pipelined_requests_that_are_answered_at_once_are_all_answered(wired: Ma
     wire.say(b"".join(request(f"/{number}") for number in range(50)))
     heard = wire.hear()
     assert [part[:3].split(b"H")[0] for part in heard.split(b"\r\n\r\n/")[1:]] == [b"%d" % n for n in range(50)]
+
+
+def test_what_is_held_is_not_taken_for_what_the_client_does_not_take(wired: Make) -> None:
+    """Where tasks start eagerly, an answer that is larger than the channel's high water may wait for the turn's end."""
+
+    async def large_head(exchange: Exchange) -> None:
+        exchange.start(200, [(b"x-large", b"v" * HIGH_WATER)])
+        if exchange.is_full:
+            await exchange.wait_writable()
+        exchange.write(b"", True)
+
+    wire = wired(large_head)
+    wire.say(GET * 3)
+    assert wire.hear().count(b"HTTP/1.1 200") == 3
+    assert wire.connection.channel.is_reading
 
 
 def test_later_requests_wait_in_a_bounded_buffer(wired: Make) -> None:
