@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 
 READ_SIZE = 65536
 """One `recv`. Larger ones are given memory by mmap, which costs more than the copy."""
@@ -48,7 +49,7 @@ class Channel:
 
     __slots__ = (
         "is_broken", "is_reading", "held", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
-        "_on_readable", "_on_drained", "_write_timeout", "_most_unsent",
+        "_on_readable", "_on_drained", "_write_timeout", "_most_unsent", "_context",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,7 @@ class Channel:
         self._on_readable = on_readable
         self._on_drained = on_drained
         self._write_timeout = write_timeout
+        self._context = copy_context()
 
     # ── reading ──
 
@@ -90,7 +92,8 @@ class Channel:
         """Have `on_readable` called while there is something to read."""
         if not self.is_reading and not self.is_broken:
             self.is_reading = True
-            self._loop.add_reader(self._descriptor, self._on_readable)
+            # Not in the caller's context, which may be an app's: an idle connection would keep all that was in it.
+            self._context.run(self._loop.add_reader, self._descriptor, self._on_readable)
 
     def stop_reading(self) -> None:
         """Leave what comes in the kernel, whose window then slows the peer down."""

@@ -1,5 +1,9 @@
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -359,6 +363,36 @@ def test_a_body_nobody_takes_is_left_in_the_kernel(wired: Make) -> None:
     assert wire.connection.exchange is not None
     assert wire.connection.exchange.received < 200_000
     assert wire.connection.codec.buffer.size < 200_000
+
+
+@pytest.mark.parametrize("asks", [
+    # Reading goes on when the app has taken some, or when the client has taken an answer behind which others wait.
+    request("/", "POST", "content-length: 200000\r\n") + bytes(200_000),
+    GET * 3,
+], ids=["a body", "answers"])
+def test_an_idle_connection_keeps_nothing_of_a_request_that_is_over(wired: Make, asks: bytes) -> None:
+    var: ContextVar[object] = ContextVar("var")
+    kept: list[weakref.ref[object]] = []
+
+    async def notes(exchange: Exchange) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        value = Held()
+        kept.append(weakref.ref(value))
+        var.set(value)
+        await read_all(exchange)
+        exchange.start(200, [])
+        exchange.write(b"x" * 200_000, True)
+
+    wire = wired(notes, send_buffer=4096)
+    while asks:
+        with suppress(BlockingIOError):
+            asks = asks[wire.peer.send(asks) :]
+        wire.turn()
+    assert wire.hear().count(b"x") == 200_000 * len(kept)
+    assert wire.state() is State.IDLE and wire.connection.channel.is_reading
+    gc.collect()
+    assert [value() for value in kept] == [None] * len(kept)
 
 
 @pytest.mark.parametrize("size, is_kept", [(1000, True), (60_000, True), (70_000, False)])
