@@ -224,7 +224,7 @@ class HttpConnection(Connection):
             self.finish()
             return
         self.state = _IDLE if exchange.is_body_complete else _SKIPPING
-        self.deadline = now + service.settings.timeout_keep_alive
+        self.deadline = now + service.keep_alive
         # Within `_run` its caller goes on with what has come; later, somebody must.
         if exchange.task is not None and (self.codec.buffer.size or self.has_ended or not self.channel.is_reading):
             service.loop.call_soon(self._take_requests)
@@ -297,4 +297,4 @@ class HttpConnection(Connection):
         else:
             self.state = _IDLE
             self._skipped = 0
-            self.deadline = self.service.now() + self.service.settings.timeout_keep_alive
+            self.deadline = self.service.now() + self.service.keep_alive

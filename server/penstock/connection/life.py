@@ -191,7 +191,7 @@ class Connection:
             self.refuse(self.exchange.overdue)
         elif self.state is _IDLE and self.channel.queued:
             # It still takes its last answer: no silence of its own.
-            self.deadline = now + self.service.settings.timeout_keep_alive
+            self.deadline = now + self.service.keep_alive
         elif self.state is _SKIPPING:
             self.finish()
         else:
