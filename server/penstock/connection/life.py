@@ -113,7 +113,7 @@ class Connection:
             channel.release()
         if channel.is_broken:
             self.close()
-        elif channel.queued:
+        elif channel.queued or not channel.say_goodbye():
             self.state = _FLUSHING
             self.deadline = NEVER
         elif self.has_ended or (self.codec.is_quiet and not self.is_secure):

@@ -422,6 +422,10 @@ def test_for_a_peer_that_is_trusted_the_kernel_may_hold_more(loop: EventLoop) ->
         channel.close()
 
 
+def test_on_a_plain_channel_there_is_no_goodbye_to_wait_for(ends: Ends) -> None:
+    assert ends.channel.say_goodbye() and ends.take() == b"" and not ends.channel.is_broken
+
+
 def test_a_channel_that_is_handed_over_tells_its_new_owner(ends: Ends) -> None:
     heard: list[str] = []
     ends.channel.start_reading()

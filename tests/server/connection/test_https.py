@@ -1,3 +1,4 @@
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.tls_engine import TlsEngine, TlsOptions
 from support import secure
+from support.faults import FaultySocket
 from support.wire import Watched, Wire
 
 from penstock.codec.errors import ProtocolError
@@ -205,6 +207,24 @@ def test_the_end_is_told_by_close_notify(wires: Any) -> None:
     assert client.engine.is_over or client.engine.read() == b"" and client.engine.is_over
     assert client.engine.failure is None
     assert wire.state() is not State.IDLE
+
+
+@pytest.mark.parametrize("call", range(2, 7))
+def test_the_end_is_told_by_close_notify_also_where_the_kernel_has_no_room_for_it(wires: Any, call: int) -> None:
+    """FIN waits for it: behind FIN it could not be sent any more."""
+    faulty: list[FaultySocket] = []
+
+    def full(real: socket.socket) -> FaultySocket:
+        faulty.append(FaultySocket(real, send={call: BlockingIOError()}))
+        return faulty[0]
+
+    wire, client = wires(sock=full)
+    client.shake_hands()
+    client.say(GET.replace(b"Host", b"Connection: close\r\nHost"))
+    assert client.hear().endswith(b"/there")
+    assert faulty[0].calls["send"] >= 4, "handshake, session tickets, the answer, close_notify"
+    assert client.engine.is_over and client.engine.failure is None
+    assert wire.state() is State.LINGERING
 
 
 def test_a_client_that_says_goodbye_and_keeps_the_socket_is_let_go(wires: Any) -> None:
