@@ -35,7 +35,7 @@ if sys.version_info >= (3, 12):
 else:
     _start_task = asyncio.Task
 
-_IDLE, _HEAD, _RUNNING, _SKIPPING = State.IDLE, State.HEAD, State.RUNNING, State.SKIPPING
+_IDLE, _HEAD, _RUNNING, _SKIPPING, _FLUSHING = State.IDLE, State.HEAD, State.RUNNING, State.SKIPPING, State.FLUSHING
 
 # Where the next thing to read is a request, or what stands before it.
 _BETWEEN = (_IDLE, _HEAD, _SKIPPING)
@@ -108,7 +108,7 @@ class HttpConnection(Connection):
             self.exchange.wake()
         elif self.state in _BETWEEN:
             self._take_requests()
-        else:
+        elif self.state is _FLUSHING:
             self.finish()
 
     # ── requests ──

@@ -102,6 +102,13 @@ def test_the_handshake_may_come_octet_by_octet(wires: Any) -> None:
     assert client.hear().endswith(b"\r\n\r\n/there")
 
 
+def test_a_handshake_that_the_kernel_has_no_room_for_goes_on_when_it_has(wires: Any) -> None:
+    wire, client = wires(sock=lambda real: FaultySocket(real, send={1: BlockingIOError()}))
+    client.shake_hands()
+    client.say(GET)
+    assert client.hear().endswith(b"/there") and wire.state() is State.IDLE
+
+
 def test_plain_http_is_told_in_plain_http(wires: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     wire, _ = wires()
