@@ -93,8 +93,12 @@ class Http1Codec:
 
     @property
     def is_quiet(self) -> bool:
-        """The client has said that this request is its last, and all of it was read: nothing more will come."""
-        return self._request is _COMPLETE and not self.buffer.size and self._head is not None and not self._head.keeps_alive
+        """The client has said that this request is its last, and all of it was read: nothing more will come.
+
+        Never behind a body: some clients send an empty line there that belongs to nothing (RFC 9112 2.2).
+        """
+        head = self._head
+        return self._request is _COMPLETE and not self.buffer.size and head is not None and not (head.keeps_alive or head.body_length)
 
     @property
     def is_bodiless(self) -> bool:

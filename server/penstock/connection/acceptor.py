@@ -5,6 +5,7 @@ In one step, so that a drain cannot fall between the two and lose it. There is n
 warning and resumes by itself; it never spins.
 """
 
+import asyncio
 import logging
 import socket
 import sys
@@ -57,6 +58,8 @@ class Acceptor:
         settings = service.settings
         self._proxies = Trust(settings.proxy_protocol_allow_ips) if settings.proxy_protocol else None
         self._is_started = False
+        # Ends a pause.
+        self._resuming: asyncio.TimerHandle | None = None
         self._has_stepped_aside = False
         self._left_at = 0.0
         self._next_warning = 0.0
@@ -82,6 +85,8 @@ class Acceptor:
         if self._is_started:
             self._is_started = False
             self._service.loop.remove_reader(self._socket.fileno())
+        elif self._resuming is not None:
+            self._resuming.cancel()
         if takes_backlog:
             while self._accept():
                 pass
@@ -180,8 +185,4 @@ class Acceptor:
         if self._is_started:
             self._is_started = False
             self._service.loop.remove_reader(self._socket.fileno())
-            self._service.loop.call_later(seconds, self._resume)
-
-    def _resume(self) -> None:
-        if not self._service.is_draining:
-            self.start()
+            self._resuming = self._service.loop.call_later(seconds, self.start)

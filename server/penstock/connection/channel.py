@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 
 READ_SIZE = 65536
 """One `recv`. Larger ones are given memory by mmap, which costs more than the copy."""
@@ -40,12 +41,16 @@ _MORE = socket.MSG_MORE if sys.platform == "linux" else 0
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
+def _nothing() -> None:
+    return None
+
+
 class Channel:
     """A connected stream socket on a loop. `clock` and `write_timeout` say how long a peer may take nothing."""
 
     __slots__ = (
         "is_broken", "is_reading", "held", "queued", "stalls_at", "_socket", "_descriptor", "_loop", "_receive", "_send", "_queue",
-        "_on_readable", "_on_drained", "_write_timeout", "_most_unsent",
+        "_on_readable", "_on_drained", "_write_timeout", "_most_unsent", "_context",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +75,7 @@ class Channel:
         self._on_readable = on_readable
         self._on_drained = on_drained
         self._write_timeout = write_timeout
+        self._context = copy_context()
 
     # ── reading ──
 
@@ -95,7 +101,8 @@ class Channel:
         """Have `on_readable` called while there is something to read."""
         if not self.is_reading and not self.is_broken:
             self.is_reading = True
-            self._loop.add_reader(self._descriptor, self._on_readable)
+            # Not in the caller's context, which may be an app's: an idle connection would keep all that was in it.
+            self._context.run(self._loop.add_reader, self._descriptor, self._on_readable)
 
     def stop_reading(self) -> None:
         """Leave what comes in the kernel, whose window then slows the peer down."""
@@ -103,8 +110,11 @@ class Channel:
             self.is_reading = False
             self._loop.remove_reader(self._descriptor)
 
-    def hand_over(self, on_readable: Callable[[], object], on_drained: Callable[[], object]) -> None:
-        """Somebody else owns it from now on: another protocol is spoken. Nothing is being read at that moment."""
+    def hand_over(self, on_readable: Callable[[], object] = _nothing, on_drained: Callable[[], object] = _nothing) -> None:
+        """Somebody else owns it from now on: another protocol is spoken. Nothing is being read at that moment.
+
+        Without callbacks nobody does: the owner and the channel name each other, and after that no collector is needed.
+        """
         self.stop_reading()
         self._on_readable = on_readable
         self._on_drained = on_drained
@@ -113,8 +123,8 @@ class Channel:
 
     @property
     def is_full(self) -> bool:
-        """More waits than should: the writer ought to wait for `on_drained`."""
-        return self.queued > HIGH_WATER
+        """More waits than should: the writer ought to wait for `on_drained`, which what is held does not bring."""
+        return self.queued > HIGH_WATER and not self.held
 
     def write(self, parts: list[bytes], is_last: bool = False) -> None:
         """Send `parts` in order, now as far as the socket takes them, the rest when it can.
@@ -204,6 +214,10 @@ class Channel:
 
     # ── the end ──
 
+    def say_goodbye(self) -> bool:
+        """Tell the peer, in the words of what is spoken below us, that nothing more will be written; False while that waits."""
+        return True
+
     def finish(self) -> None:
         """Tell the peer that nothing more will be sent (FIN); what it sends can still be read."""
         try:
@@ -218,7 +232,7 @@ class Channel:
 
     def close(self) -> None:
         """Let the socket go; what is held or queued is lost. Safe to call again."""
-        self.stop_reading()
+        self.hand_over()
         if self._queue is not None:
             self._loop.remove_writer(self._descriptor)
         self._queue = None
@@ -226,8 +240,6 @@ class Channel:
         self.stalls_at = NEVER
         self.is_broken = True
         self._socket.close()
-        # The owner and the channel name each other: let go, so that no collector is needed.
-        self._on_readable = self._on_drained = _nothing
 
     def _wait_for_room(self, parts: list[bytes], sent: int) -> None:
         """What the socket refused of `parts` waits."""
@@ -299,7 +311,3 @@ def _rest(parts: list[bytes] | list[bytes | memoryview], sent: int) -> list[byte
             return [memoryview(part)[sent:] if sent else part, *parts[place + 1 :]]
         sent -= len(part)
     return []
-
-
-def _nothing() -> None:
-    return None

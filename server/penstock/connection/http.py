@@ -35,7 +35,7 @@ if sys.version_info >= (3, 12):
 else:
     _start_task = asyncio.Task
 
-_IDLE, _HEAD, _RUNNING, _SKIPPING = State.IDLE, State.HEAD, State.RUNNING, State.SKIPPING
+_IDLE, _HEAD, _RUNNING, _SKIPPING, _FLUSHING = State.IDLE, State.HEAD, State.RUNNING, State.SKIPPING, State.FLUSHING
 
 # Where the next thing to read is a request, or what stands before it.
 _BETWEEN = (_IDLE, _HEAD, _SKIPPING)
@@ -108,7 +108,7 @@ class HttpConnection(Connection):
             self.exchange.wake()
         elif self.state in _BETWEEN:
             self._take_requests()
-        else:
+        elif self.state is _FLUSHING:
             self.finish()
 
     # ── requests ──
@@ -117,7 +117,8 @@ class HttpConnection(Connection):
         """Start what has come, one request after another, as long as each is answered at once."""
         channel, codec = self.channel, self.codec
         while self.state in _BETWEEN:
-            if channel.queued > HIGH_WATER:
+            # As `is_full` has it: what is held waits for us alone, and nobody tells when it has left.
+            if channel.queued > HIGH_WATER and not channel.held:
                 # A client that takes no answers gets no further ones.
                 channel.stop_reading()
                 break
@@ -233,7 +234,7 @@ class HttpConnection(Connection):
             self.finish()
             return
         self.state = _IDLE if exchange.is_body_complete else _SKIPPING
-        self.deadline = now + service.settings.timeout_keep_alive
+        self.deadline = now + service.keep_alive
         # Within `_run` its caller goes on with what has come; later, somebody must.
         if exchange.task is not None and (self.codec.buffer.size or self.has_ended or not self.channel.is_reading):
             service.loop.call_soon(self._take_requests)
@@ -306,4 +307,4 @@ class HttpConnection(Connection):
         else:
             self.state = _IDLE
             self._skipped = 0
-            self.deadline = self.service.now() + self.service.settings.timeout_keep_alive
+            self.deadline = self.service.now() + self.service.keep_alive

@@ -22,6 +22,10 @@ LINGER_TIMEOUT = 2.0
 DRAIN_FIRST_BYTE = 1.0
 """Seconds a connection that was never answered still gets for its first octet when the server drains."""
 
+MOST_UNTAKEN = 1024
+"""So many answers on their way are remembered. To a client that is always a little behind something waits at all times;
+the earlier half it has taken long since, for what waits is bounded."""
+
 NO_ANSWER = 499
 """In place of a status that was never sent, as nginx has it."""
 
@@ -113,10 +117,11 @@ class Connection:
             channel.release()
         if channel.is_broken:
             self.close()
-        elif channel.queued:
+        elif channel.queued or not channel.say_goodbye():
             self.state = _FLUSHING
             self.deadline = NEVER
-        elif self.has_ended or self.codec.is_quiet:
+        elif self.has_ended or (self.codec.is_quiet and not self.is_secure):
+            # Over TLS the client has its close_notify to say yet (RFC 8446 6.1), and a closed socket would answer it with RST.
             # The last octets wait for the end: a close alone would throw them away if something unread had come meanwhile.
             channel.finish()
             self.close()
@@ -160,13 +165,16 @@ class Connection:
     def note_end(self, exchange: Exchange) -> None:
         """A response is complete. It has ended well when the client has taken it."""
         if self.channel.queued and not self.channel.held:
+            if len(self.untaken) == MOST_UNTAKEN:
+                self.settle("ok", MOST_UNTAKEN // 2)
             self.untaken += (exchange,)
         elif self.service.on_answered is not None:
             self.service.on_answered(exchange)
 
-    def settle(self, ending: str) -> None:
-        """It is known how those ended whose answers were on their way."""
-        exchanges, self.untaken = self.untaken, ()
+    def settle(self, ending: str, later: int = 0) -> None:
+        """It is known how those ended whose answers were on their way, but for so many of the later ones."""
+        count = len(self.untaken) - later
+        exchanges, self.untaken = self.untaken[:count], self.untaken[count:]
         for exchange in exchanges:
             exchange.ending = ending
             if self.service.on_answered is not None:
@@ -190,7 +198,7 @@ class Connection:
             self.refuse(self.exchange.overdue)
         elif self.state is _IDLE and self.channel.queued:
             # It still takes its last answer: no silence of its own.
-            self.deadline = now + self.service.settings.timeout_keep_alive
+            self.deadline = now + self.service.keep_alive
         elif self.state is _SKIPPING:
             self.finish()
         else:

@@ -94,12 +94,14 @@ class ProxiedConnection(Connection):
 
     def _hand_over(self, client: Address | None, server: tuple[str, int | None]) -> None:
         """Leave the socket to the connection that begins."""
-        self.channel.stop_reading()
+        self.channel.hand_over()
         self.state = State.CLOSED
+        # Its place is free before the next one is counted; a drain looks only afterwards whether nobody is left.
+        self.service.connections.discard(self)
         begin, self._begin = self._begin, None
         if begin is not None:
             begin(client, server)
-        self.service.discard(self)
+        self.service.notice_idle()
 
     def _on_drained(self) -> None:
         """Nothing is ever written here."""

@@ -66,6 +66,8 @@ class Service:
         self.loop = loop
         self.now = loop.time
         """The loop's clock, bound once."""
+        self.keep_alive = settings.timeout_keep_alive
+        """Seconds that a connection may be idle behind an answer; fewer while draining for a successor at a reload."""
         self.serve = serve
         """Makes the coroutine that answers an exchange."""
         self.serve_websocket = serve_websocket
@@ -145,6 +147,7 @@ class Service:
             return serve(exchange)
 
         self.serve = serve_last
+        self.keep_alive = self.keep_alive if keeps_idle is None else keeps_idle
         self._idle = self.loop.create_future()
         for connection in list(self.connections):
             connection.drain()

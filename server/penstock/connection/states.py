@@ -4,7 +4,7 @@
     HANDSHAKING  the TLS handshake                      handshake
     IDLE         the first octet of a request           first byte, keep-alive
     HEAD         the rest of a request's head           head
-    RUNNING      the app, the body, the client taking   body, minimum body rate, write
+    RUNNING      the app, the body, the client taking   write; body and its least rate, while the app waits for it
     SKIPPING     the rest of a body nobody read         keep-alive
     OPEN         a WebSocket's frames                   ping, pong, write
     ENDING       its app, to take what came before      a second

@@ -161,10 +161,15 @@ class TlsChannel(Channel):
 
     # ── the end ──
 
-    def finish(self) -> None:
-        """Tell the peer that nothing more will be sent: close_notify (RFC 8446 6.1), then FIN."""
-        self._say_goodbye()
-        super().finish()
+    def say_goodbye(self) -> bool:
+        """By close_notify (RFC 8446 6.1). FIN has to wait for it."""
+        if self.is_secure and not self.is_broken:
+            self.is_secure = False
+            # Mostly "want read": ours is out, and the peer's is not waited for.
+            with suppress(ssl.SSLError):
+                self.tls.unwrap()
+            self._push()
+        return not self.queued
 
     def end_by_reset(self) -> None:
         # Without goodbye: a peer that sees no close_notify knows that what it got is not whole.
@@ -172,17 +177,8 @@ class TlsChannel(Channel):
         super().end_by_reset()
 
     def close(self) -> None:
-        self._say_goodbye()
+        self.say_goodbye()
         super().close()
-
-    def _say_goodbye(self) -> None:
-        if not self.is_secure or self.is_broken:
-            return
-        self.is_secure = False
-        # Mostly "want read": ours is out, and the peer's is not waited for.
-        with suppress(ssl.SSLError):
-            self.tls.unwrap()
-        self._push()
 
     def _fail(self, reason: str) -> None:
         self.failure = reason

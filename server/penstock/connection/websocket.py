@@ -106,6 +106,9 @@ class WebSocketConnection(Connection):
 
     def _on_drained(self) -> None:
         """The client took what was queued, or most of it, or is gone."""
+        if self.untaken and not self.channel.queued and not self.channel.is_broken:
+            # What was answered before the handshake.
+            self.settle("ok")
         if self.channel.is_broken:
             self.close()
         elif self.state is _FLUSHING:

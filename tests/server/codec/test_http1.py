@@ -117,6 +117,13 @@ def test_a_connection_is_quiet_when_its_last_request_was_read() -> None:
     assert not fed(CLOSING.replace(b"Host", b"Content-Length: 3\r\nHost")).is_quiet
 
 
+def test_behind_a_body_an_empty_line_may_come_so_it_is_never_quiet() -> None:
+    """RFC 9112 2.2: some old clients send one that nobody asked for."""
+    for body in (b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"):
+        codec = fed(CLOSING.replace(b"\r\n\r\n", b"\r\n" + body))
+        assert not codec.buffer.size and not codec.is_quiet
+
+
 # ── how a response is framed ──
 
 

@@ -14,6 +14,7 @@ from support.faults import Fault, FaultySocket, exhausted
 from support.wire import hello, serving
 
 from penstock.connection.acceptor import ASIDE, BATCH, FEW, PAUSE, WARN_EVERY, Acceptor
+from penstock.connection.exchange import Exchange
 from penstock.connection.service import Service
 from penstock.settings import Settings
 
@@ -176,7 +177,7 @@ def test_the_warning_comes_once_in_a_while(listening: Any, caplog: pytest.LogCap
     for _ in range(5):
         server.acceptor._on_readable()
         clock.advance(PAUSE)
-        server.acceptor._resume()
+        server.acceptor.start()
     assert len(caplog.messages) == 1
     clock.advance(WARN_EVERY)
     server.acceptor._on_readable()
@@ -259,6 +260,16 @@ def test_above_a_limit_clients_are_turned_away_and_beyond_that_dropped(
             client.socket.close()
 
 
+def test_behind_a_proxy_a_limit_of_connections_is_as_many_as_it_says(listening: Any) -> None:
+    """What waited for the header takes no place beside the connection that begins behind it."""
+    server = listening({"limit_connections": 1, "proxy_protocol": True})
+    with server.connect() as client:
+        client.send(b"PROXY TCP4 192.0.2.77 198.51.100.2 4711 443\r\n")
+        assert answer(server, client).status == 200
+        with server.connect() as second:
+            assert second.is_closed()
+
+
 # -- stopping
 
 
@@ -276,10 +287,12 @@ def test_after_stopping_the_backlog_is_left_or_taken(listening: Any) -> None:
 
 def test_stopping_during_a_pause_is_final(listening: Any) -> None:
     server = listening(_accept={1: exhausted()})
+    server.loop.time = clock = Clock()
     with server.connect():
-        server.service.is_draining = True
+        # The drain, which begins after it, is not asked: it may take a turn to begin, in which the pause is over.
         server.acceptor.stop(takes_backlog=False)
-        server.loop.run_until_complete(asyncio.sleep(PAUSE * 1.2))
+        clock.advance(2 * PAUSE)
+        server.turn()
         assert not server.service.connections
 
 
@@ -335,3 +348,20 @@ def test_what_comes_behind_the_last_request_costs_nobody_its_answer(listening: A
     server.turn()
     assert client.answer().status == 200
     client.socket.close()
+
+
+def test_an_empty_line_behind_the_last_body_costs_nobody_its_answer(listening: Any) -> None:
+    """RFC 9112 2.2: it comes when the answer is complete, and the kernel still holds most of that."""
+
+    async def much(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"x" * 100_000, True)
+
+    server = listening()
+    server.service.serve = serving(much)
+    with Client(server.address, receive_buffer=4096) as client:
+        client.send(request("/", "POST", "connection: close\r\n", b"hello"))
+        server.turn()
+        client.send(b"\r\n")
+        server.turn()
+        assert len(client.answer().body) == 100_000

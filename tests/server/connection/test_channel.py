@@ -263,6 +263,14 @@ def test_only_so_much_is_held(ends: Ends) -> None:
     assert ends.take_all() == b"x" * MOST_HELD + b"yz"
 
 
+def test_what_is_held_fills_nothing(ends: Ends) -> None:
+    """It leaves without the owner's being told, who would wait for ever."""
+    ends.channel.hold(b"x" * (HIGH_WATER + 1))
+    assert ends.channel.queued > HIGH_WATER and not ends.channel.is_full
+    ends.channel.release()
+    assert ends.channel.is_full is (ends.channel.queued > HIGH_WATER)
+
+
 def test_nothing_is_held_behind_a_queue_that_waits(ends: Ends) -> None:
     ends.channel.write([b"x" * 100_000])
     ends.channel.hold(b"y")
@@ -427,6 +435,10 @@ def test_for_a_peer_that_is_trusted_the_kernel_may_hold_more(loop: EventLoop) ->
         channel.trust()
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == MOST_FOR_READERS
         channel.close()
+
+
+def test_on_a_plain_channel_there_is_no_goodbye_to_wait_for(ends: Ends) -> None:
+    assert ends.channel.say_goodbye() and ends.take() == b"" and not ends.channel.is_broken
 
 
 def test_a_channel_that_is_handed_over_tells_its_new_owner(ends: Ends) -> None:

@@ -1,11 +1,16 @@
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from support.client import request
 from support.wire import Wire, hello
 
+from penstock.connection.channel import HIGH_WATER
 from penstock.connection.exchange import ClientDisconnected, Exchange
 from penstock.connection.life import LINGER_TIMEOUT
 from penstock.connection.states import State
@@ -102,6 +107,21 @@ def test_pipelined_requests_that_are_answered_at_once_are_all_answered(wired: Ma
     wire.say(b"".join(request(f"/{number}") for number in range(50)))
     heard = wire.hear()
     assert [part[:3].split(b"H")[0] for part in heard.split(b"\r\n\r\n/")[1:]] == [b"%d" % n for n in range(50)]
+
+
+def test_what_is_held_is_not_taken_for_what_the_client_does_not_take(wired: Make) -> None:
+    """Where tasks start eagerly, an answer that is larger than the channel's high water may wait for the turn's end."""
+
+    async def large_head(exchange: Exchange) -> None:
+        exchange.start(200, [(b"x-large", b"v" * HIGH_WATER)])
+        if exchange.is_full:
+            await exchange.wait_writable()
+        exchange.write(b"", True)
+
+    wire = wired(large_head)
+    wire.say(GET * 3)
+    assert wire.hear().count(b"HTTP/1.1 200") == 3
+    assert wire.connection.channel.is_reading
 
 
 def test_later_requests_wait_in_a_bounded_buffer(wired: Make) -> None:
@@ -374,6 +394,36 @@ def test_a_body_nobody_takes_is_left_in_the_kernel(wired: Make) -> None:
     assert wire.connection.exchange is not None
     assert wire.connection.exchange.received < 200_000
     assert wire.connection.codec.buffer.size < 200_000
+
+
+@pytest.mark.parametrize("asks", [
+    # Reading goes on when the app has taken some, or when the client has taken an answer behind which others wait.
+    request("/", "POST", "content-length: 200000\r\n") + bytes(200_000),
+    GET * 3,
+], ids=["a body", "answers"])
+def test_an_idle_connection_keeps_nothing_of_a_request_that_is_over(wired: Make, asks: bytes) -> None:
+    var: ContextVar[object] = ContextVar("var")
+    kept: list[weakref.ref[object]] = []
+
+    async def notes(exchange: Exchange) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        value = Held()
+        kept.append(weakref.ref(value))
+        var.set(value)
+        await read_all(exchange)
+        exchange.start(200, [])
+        exchange.write(b"x" * 200_000, True)
+
+    wire = wired(notes, send_buffer=4096)
+    while asks:
+        with suppress(BlockingIOError):
+            asks = asks[wire.peer.send(asks) :]
+        wire.turn()
+    assert wire.hear().count(b"x") == 200_000 * len(kept)
+    assert wire.state() is State.IDLE and wire.connection.channel.is_reading
+    gc.collect()
+    assert [value() for value in kept] == [None] * len(kept)
 
 
 @pytest.mark.parametrize("size, is_kept", [(1000, True), (60_000, True), (70_000, False)])

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.tls_engine import TlsEngine, TlsOptions
 from support import secure
+from support.faults import FaultySocket
 from support.wire import Watched, Wire, hello
 
 from penstock.codec.errors import ProtocolError
@@ -128,6 +130,13 @@ def test_the_handshake_may_come_octet_by_octet(wires: Any) -> None:
     assert client.hear().endswith(b"\r\n\r\n/there")
 
 
+def test_a_handshake_that_the_kernel_has_no_room_for_goes_on_when_it_has(wires: Any) -> None:
+    wire, client = wires(sock=lambda real: FaultySocket(real, send={1: BlockingIOError()}))
+    client.shake_hands()
+    client.say(GET)
+    assert client.hear().endswith(b"/there") and wire.state() is State.IDLE
+
+
 def test_plain_http_is_told_in_plain_http(wires: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     wire, _ = wires()
@@ -235,6 +244,24 @@ def test_the_end_is_told_by_close_notify(wires: Any) -> None:
     assert wire.state() is not State.IDLE
 
 
+@pytest.mark.parametrize("call", range(2, 7))
+def test_the_end_is_told_by_close_notify_also_where_the_kernel_has_no_room_for_it(wires: Any, call: int) -> None:
+    """FIN waits for it: behind FIN it could not be sent any more."""
+    faulty: list[FaultySocket] = []
+
+    def full(real: socket.socket) -> FaultySocket:
+        faulty.append(FaultySocket(real, send={call: BlockingIOError()}))
+        return faulty[0]
+
+    wire, client = wires(sock=full)
+    client.shake_hands()
+    client.say(GET.replace(b"Host", b"Connection: close\r\nHost"))
+    assert client.hear().endswith(b"/there")
+    assert faulty[0].calls["send"] >= 4, "handshake, session tickets, the answer, close_notify"
+    assert client.engine.is_over and client.engine.failure is None
+    assert wire.state() is State.LINGERING
+
+
 def test_a_client_that_says_goodbye_and_keeps_the_socket_is_let_go(wires: Any) -> None:
     wire, client = wires()
     client.shake_hands()
@@ -243,6 +270,18 @@ def test_a_client_that_says_goodbye_and_keeps_the_socket_is_let_go(wires: Any) -
     client.engine.say_goodbye()
     client.exchange_octets()
     assert wire.state() in (State.LINGERING, State.CLOSED)
+
+
+def test_a_client_that_asked_to_close_is_waited_for_because_its_close_notify_is_still_to_come(wires: Any) -> None:
+    """A closed socket would answer it with RST, and what the kernel still holds of the answer would be lost."""
+    wire, client = wires()
+    client.shake_hands()
+    client.say(GET.replace(b"Host", b"Connection: close\r\nHost"))
+    assert wire.state() is State.LINGERING
+    assert client.hear().endswith(b"/there")
+    client.engine.say_goodbye()
+    client.exchange_octets()
+    assert wire.state() is State.CLOSED
 
 
 def test_a_file_arrives_by_encryption_as_by_the_kernel(wires: Any, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from support.faults import FaultySocket, Short
 from support.wire import Wire
 
 from penstock.codec.errors import ProtocolError
+from penstock.connection.channel import LOW_WATER
 from penstock.connection.exchange import Exchange
-from penstock.connection.life import LINGER_TIMEOUT, NO_ANSWER, Connection
+from penstock.connection.life import LINGER_TIMEOUT, MOST_UNTAKEN, NO_ANSWER, Connection
 from penstock.connection.states import State
 
 Make = Callable[..., Wire]
@@ -458,6 +459,24 @@ def test_an_answer_that_waits_for_the_client_is_noted_when_it_was_taken(wired: M
     wire.say(GET)
     assert wire.hear().count(b"x") == 1_000_000
     assert len(ends(wire)) == 2
+
+
+def test_of_answers_to_a_client_that_is_always_a_little_behind_only_so_many_are_open(wired: Make) -> None:
+    wire = wired(large(1000), send_buffer=4096)
+    total = 2 * MOST_UNTAKEN
+    most, asks = 0, b"".join(request(f"/{number}") for number in range(total))
+    while wire.connection.answered < total or wire.connection.channel.queued:
+        with suppress(BlockingIOError):
+            asks = asks[wire.peer.send(asks) :]
+        wire.turn(2)
+        most = max(most, len(wire.connection.untaken))
+        # Something waits all the time, until the last is answered.
+        if wire.connection.channel.queued > LOW_WATER // 2 or wire.connection.answered == total:
+            with suppress(BlockingIOError):
+                wire.peer.recv(4096)
+    assert MOST_UNTAKEN // 2 < most <= MOST_UNTAKEN
+    assert ends(wire) == [(200, "ok")] * total
+    assert [each.head.path for each in wire.answered] == [b"/%d" % number for number in range(total)]
 
 
 @pytest.mark.parametrize("asks", [GET, LAST])

@@ -1,4 +1,6 @@
+import gc
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,7 +32,7 @@ class Before:
         ours.setblocking(False)
         self.client.setblocking(False)
         self._socket = ours
-        self.proxied = ProxiedConnection(wire.service, ours, peer, ("10.0.0.9", 8000), Trust(trusted), self._begin)
+        self.proxied: Any = ProxiedConnection(wire.service, ours, peer, ("10.0.0.9", 8000), Trust(trusted), self._begin)
         if opens:
             self.proxied.open()
 
@@ -56,7 +58,8 @@ class Before:
 
     def close(self) -> None:
         for connection in (self.proxied, *self.begun):
-            connection.close()
+            if connection is not None:
+                connection.close()
         self._socket.close()
         self.client.close()
 
@@ -171,6 +174,29 @@ def test_nothing_is_written_before_the_connection_begins(before: Any) -> None:
     it = before()
     it.proxied._on_drained()
     assert it.proxied.state is State.IDLE
+
+
+def test_a_drain_does_not_end_between_the_header_and_the_connection_that_begins(before: Any, loop: EventLoop) -> None:
+    it = before({"timeout_first_byte": 10.0}, opens=False)
+    draining = loop.create_task(it.wire.service.drain())
+    it.proxied.open()
+    it.say(LINE)
+    assert it.begun and not draining.done()
+    it.begun[0].close()
+    it.wire.turn()
+    assert draining.done()
+
+
+def test_what_waited_for_the_header_needs_no_collector(before: Any) -> None:
+    it = before()
+    waited = weakref.ref(it.proxied)
+    gc.disable()
+    try:
+        it.say(LINE)
+        it.proxied = None
+        assert waited() is None
+    finally:
+        gc.enable()
 
 
 def test_in_a_drain_a_header_may_still_come_shortly(before: Any, loop: EventLoop) -> None:

@@ -188,6 +188,28 @@ def test_an_answer_that_began_before_the_drain_is_followed_by_one_that_is_the_la
     assert draining.done()
 
 
+def test_at_a_reload_one_that_becomes_idle_during_the_drain_is_kept_as_shortly_as_those_that_were_idle(wired: Make) -> None:
+    parts: list[Exchange] = []
+
+    async def in_parts(exchange: Exchange) -> None:
+        parts.append(exchange)
+        exchange.start(200, [])
+        exchange.write(b"first", False)
+
+    wire = wired(in_parts, timeout_keep_alive=60.0)
+    # A body that nobody reads, of which the end comes behind the answer.
+    wire.say(request("/", "POST", "content-length: 5\r\n"))
+    draining = wire.loop.create_task(wire.service.drain(keeps_idle=1.0))
+    wire.turn()
+    parts[0].write(b"last", True)
+    wire.say(b"hello")
+    assert wire.state() is State.IDLE
+    wire.wait(0.9)
+    assert wire.state() is State.IDLE
+    wire.wait(0.2)
+    assert wire.state() is State.CLOSED and draining.done()
+
+
 def test_a_drain_of_nothing_returns_at_once(loop: EventLoop) -> None:
     loop.run_until_complete(make(loop).drain())
 

@@ -175,12 +175,23 @@ def test_a_forged_record_breaks_the_channel_and_what_stood_before_it_is_given(en
     assert ends.channel.read() == b""
 
 
-def test_to_finish_is_to_say_goodbye_and_what_the_peer_says_can_still_be_read(ends: Ends) -> None:
+def test_a_goodbye_is_said_before_the_end_and_what_the_peer_says_can_still_be_read(ends: Ends) -> None:
     ends.channel.start_reading()
+    assert ends.channel.say_goodbye()
     ends.channel.finish()
     ends.pull()
     assert ends.client.read() == b"" and ends.client.is_over and ends.client.failure is None
     assert ends.peer.recv(1) == b""
+
+
+def test_a_goodbye_that_the_kernel_has_no_room_for_waits_and_is_said_once(ends: Ends) -> None:
+    ends.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    ends.channel.write([b"x" * (RECORD * 20)])
+    assert not ends.channel.say_goodbye()
+    waiting = ends.channel.queued
+    assert not ends.channel.say_goodbye() and ends.channel.queued == waiting
+    assert len(ends.hear()) == RECORD * 20
+    assert ends.channel.say_goodbye() and ends.client.is_over and ends.client.failure is None
 
 
 def test_to_close_is_to_say_goodbye(ends: Ends) -> None:

@@ -9,11 +9,13 @@ import pytest
 
 from penstock.codec.events import Close
 from penstock.connection.channel import HIGH_WATER, Channel
-from penstock.connection.exchange import ClientDisconnected
+from penstock.connection.exchange import ClientDisconnected, Exchange
 from penstock.connection.life import LINGER_TIMEOUT
 from penstock.connection.session import QUEUE_HIGH_WATER, Session
 from penstock.connection.states import State
 from penstock.connection.websocket import ANSWER_TIMEOUT, CLOSE_TIMEOUT, READ_SIZE
+from support.client import request
+from support.wire import Wire
 from support.ws_cases import deflated, frame
 from support.ws_wire import ACCEPT, SocketWire, Talk, echo, handshake, receive
 
@@ -84,6 +86,23 @@ def test_a_handshake_is_answered_and_messages_come_back(socketed: Make) -> None:
     wire.say_frame(0x82, b"\0\xff")
     assert wire.frames() == [(0x81, "h\u00e9llo".encode()), (0x82, b"\0\xff")]
     assert wire.state() is State.OPEN and wire.service.connections == {wire.web}
+
+
+def test_an_answer_that_was_on_its_way_before_the_handshake_is_noted_when_it_was_taken(wired: Callable[..., Wire]) -> None:
+    async def much(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"~" * 40_000, True)
+
+    async def talk(session: Session) -> None:
+        await ignore(session)
+        session.end()
+
+    wire = wired(much, websocket=talk, send_buffer=4096)
+    wire.say(request() + handshake())
+    assert [exchange.status for exchange in wire.answered] == [101]
+    assert wire.hear().count(b"~") == 40_000
+    assert [(exchange.status, exchange.ending) for exchange in wire.answered] == [(101, "ok"), (200, "ok")]
+    wire.end()
 
 
 def test_frames_behind_the_handshake_in_one_piece_are_read(socketed: Make) -> None:
