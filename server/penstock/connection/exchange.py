@@ -254,5 +254,6 @@ class Exchange:
         if self._waiters is None:
             self._waiters = [waiter]
         else:
-            self._waiters.append(waiter)
+            # Who gave up is forgotten: an app may ask any number of times whether its client is still there.
+            self._waiters = [*(each for each in self._waiters if not each.done()), waiter]
         return waiter
