@@ -273,6 +273,9 @@ class HttpConnection(Connection):
         interim = self.codec.confirm_continue()
         if interim:
             self.channel.write([interim])
+        # Another task of the app may wait already: the client gets no further time for this one.
+        if self._waits_since is not NEVER:
+            return
         settings = self.service.settings
         patience = settings.timeout_body
         if settings.min_body_rate:
