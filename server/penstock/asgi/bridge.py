@@ -198,16 +198,19 @@ class Bridge:
                 elif order is _SYNC:
                     self._answers.put(None)
                 else:
-                    error, order = order, _DONE
-                    raise error
-        except ClientDisconnected:
+                    break
+        except ClientDisconnected as gone:
             # The thread learns it at its next step; as long as it is busy the request counts as running.
             self.abandon()
             while order is not _DONE and not isinstance(order, BaseException):
                 order = await self._next_order()
-            raise
+            if order is _DONE:
+                order = gone
         finally:
             self.abandon()
+        # Not within the `except`: with the client's leaving for its context, it would pass for a farewell.
+        if order is not _DONE:
+            raise order
 
     def abandon(self) -> None:
         """Nobody waits for the answer: what the thread waits for will not come."""

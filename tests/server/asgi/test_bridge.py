@@ -2,6 +2,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -334,3 +335,18 @@ def test_a_thread_that_outlives_the_loop_is_told_that_nobody_is_there() -> None:
     with pytest.raises(ClientDisconnected):
         bridge.send(body())
     bridge.finish(None)
+
+
+def test_what_the_thread_raises_of_its_own_when_the_client_has_left_is_raised_too() -> None:
+    def work(bridge: Bridge) -> None:
+        with suppress(ClientDisconnected):
+            while True:
+                bridge.send(body())
+        raise ValueError("of the application")
+
+    talk = Talk(work)
+    talk.fails_after = 3
+    with pytest.raises(ValueError, match="of the application") as caught:
+        talk.run()
+    # Else it would pass for one that the client's leaving has led to.
+    assert caught.value.__context__ is None
