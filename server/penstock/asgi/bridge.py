@@ -10,6 +10,7 @@ cost one wake-up of the loop for all that are given before the loop looks.
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -23,10 +24,15 @@ THREAD_NAME = "penstock-wsgi"
 IDLE = 30.0
 """Seconds after which a thread that found nothing to do ends: no pool outlives its use, stopped or not."""
 
+PATIENCE = 0.5
+"""Seconds until a thread is asked for again, where the system had none."""
+
 MOST_UNDER_WAY = 65536
 """Octets that a thread may be ahead of the loop."""
 
 _COST_OF_ORDER = 512
+
+_log = logging.getLogger("penstock.error")
 
 Message = dict[str, Any]
 
@@ -58,10 +64,15 @@ class Pool:
         return is_first
 
     def wake(self) -> None:
-        """Let a thread look for what was submitted. Once for many jobs is enough."""
-        self._is_announced = False
-        with self._lock:
-            self._wake_one()
+        """Let a thread look for what was submitted. Once for many jobs is enough. On the loop: there it tries again."""
+        try:
+            with self._lock:
+                self._wake_one()
+        except RuntimeError:
+            _log.warning("The system has no thread for a request; the next try is in %s s", PATIENCE)
+            asyncio.get_running_loop().call_later(PATIENCE, self.wake)
+        else:
+            self._is_announced = False
 
     def stop(self) -> None:
         """Let the threads end, each when it has nothing more to do."""
