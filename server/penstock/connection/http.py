@@ -265,13 +265,14 @@ class HttpConnection(Connection):
                 self.channel.start_reading()
 
     def want_body(self, exchange: Exchange) -> None:
-        """The app waits for more of the body. A client that waits for 100 Continue may send (RFC 9110 10.1.1).
+        """The app waits for more of the body. A client that waits for 100 Continue may send (RFC 9110 10.1.1); one that
+        has begun does not wait.
 
         Only from here does the client's time run: not while the app does something else. It may be silent for
         `timeout_body`, and be behind `min_body_rate` by as much.
         """
         interim = self.codec.confirm_continue()
-        if interim:
+        if interim and not exchange.received:
             self.channel.write([interim])
         # Another task of the app may wait already: the client gets no further time for this one.
         if self._waits_since is not NEVER:
