@@ -443,7 +443,8 @@ def test_an_app_that_was_asked_to_leave_and_does_is_not_at_fault(serve: Serve, c
 
     wire = serve(app)
     draining = wire.loop.create_task(wire.service.drain())
-    assert wire.hear().startswith(b"HTTP/1.1 503 ")
+    heard = wire.hear()
+    assert heard.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: 1\r\n" in heard
     wire.end()
     assert draining.done() and caplog.records == []
 
