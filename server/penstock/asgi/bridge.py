@@ -14,6 +14,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
@@ -65,14 +66,12 @@ class Pool:
 
     def wake(self) -> None:
         """Let a thread look for what was submitted. Once for many jobs is enough. On the loop: there it tries again."""
-        try:
-            with self._lock:
-                self._wake_one()
-        except RuntimeError:
+        with self._lock:
+            self._wake_one()
+            self._is_announced = not self._started and bool(self._jobs)
+        if self._is_announced:
             _log.warning("The system has no thread for a request; the next try is in %s s", PATIENCE)
             asyncio.get_running_loop().call_later(PATIENCE, self.wake)
-        else:
-            self._is_announced = False
 
     def stop(self) -> None:
         """Let the threads end, each when it has nothing more to do."""
@@ -123,13 +122,9 @@ class Pool:
             self._sleeping.pop().release()
         elif self._started < self._most:
             thread = threading.Thread(target=self.work, name=f"{THREAD_NAME}-{self._started + 1}", daemon=True)
-            try:
+            # Where the system has no more of them, those that are there do it.
+            with suppress(RuntimeError):
                 thread.start()
-            except RuntimeError:
-                # The system has no more of them; those that are there do it.
-                if not self._started:
-                    raise
-            else:
                 self._is_waking = True
                 self._started += 1
 
@@ -215,8 +210,7 @@ class Bridge:
             self.abandon()
             while order is not _DONE and not isinstance(order, BaseException):
                 order = await self._next_order()
-            if order is _DONE:
-                order = gone
+            order = gone if order is _DONE else order
         finally:
             self.abandon()
         # Not within the `except`: with the client's leaving for its context, it would pass for a farewell.

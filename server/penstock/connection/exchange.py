@@ -255,9 +255,6 @@ class Exchange:
     def waiter(self) -> asyncio.Future[None]:
         """What to await until something happens, whatever it is."""
         waiter = self.connection.service.loop.create_future()
-        if self._waiters is None:
-            self._waiters = [waiter]
-        else:
-            # Who gave up is forgotten: an app may ask any number of times whether its client is still there.
-            self._waiters = [*(each for each in self._waiters if not each.done()), waiter]
+        # Who gave up is forgotten: an app may ask any number of times whether its client is still there.
+        self._waiters = [waiter] if self._waiters is None else [*(each for each in self._waiters if not each.done()), waiter]
         return waiter

@@ -274,15 +274,14 @@ class HttpConnection(Connection):
         interim = self.codec.confirm_continue()
         if interim and not exchange.received:
             self.channel.write([interim])
-        # Another task of the app may wait already: the client gets no further time for this one.
-        if self._waits_since is not NEVER:
-            return
         settings = self.service.settings
         patience = settings.timeout_body
         if settings.min_body_rate:
             patience += min(0.0, exchange.received / settings.min_body_rate - exchange.waited)
-        self._waits_since = self.service.now()
-        self.deadline = self._waits_since + patience
+        # Another task of the app may wait already: the client gets no further time for this one.
+        if self._waits_since is NEVER:
+            self._waits_since = self.service.now()
+            self.deadline = self._waits_since + patience
 
     def stop_clock(self, exchange: Exchange) -> None:
         """The app waits no longer. Where its exchange is over already, the deadline is another one."""
