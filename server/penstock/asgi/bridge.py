@@ -10,9 +10,11 @@ cost one wake-up of the loop for all that are given before the loop looks.
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
@@ -23,10 +25,15 @@ THREAD_NAME = "penstock-wsgi"
 IDLE = 30.0
 """Seconds after which a thread that found nothing to do ends: no pool outlives its use, stopped or not."""
 
+PATIENCE = 0.5
+"""Seconds until a thread is asked for again, where the system had none."""
+
 MOST_UNDER_WAY = 65536
 """Octets that a thread may be ahead of the loop."""
 
 _COST_OF_ORDER = 512
+
+_log = logging.getLogger("penstock.error")
 
 Message = dict[str, Any]
 
@@ -58,10 +65,13 @@ class Pool:
         return is_first
 
     def wake(self) -> None:
-        """Let a thread look for what was submitted. Once for many jobs is enough."""
-        self._is_announced = False
+        """Let a thread look for what was submitted. Once for many jobs is enough. On the loop: there it tries again."""
         with self._lock:
             self._wake_one()
+            self._is_announced = not self._started and bool(self._jobs)
+        if self._is_announced:
+            _log.warning("The system has no thread for a request; the next try is in %s s", PATIENCE)
+            asyncio.get_running_loop().call_later(PATIENCE, self.wake)
 
     def stop(self) -> None:
         """Let the threads end, each when it has nothing more to do."""
@@ -112,13 +122,9 @@ class Pool:
             self._sleeping.pop().release()
         elif self._started < self._most:
             thread = threading.Thread(target=self.work, name=f"{THREAD_NAME}-{self._started + 1}", daemon=True)
-            try:
+            # Where the system has no more of them, those that are there do it.
+            with suppress(RuntimeError):
                 thread.start()
-            except RuntimeError:
-                # The system has no more of them; those that are there do it.
-                if not self._started:
-                    raise
-            else:
                 self._is_waking = True
                 self._started += 1
 
@@ -198,16 +204,18 @@ class Bridge:
                 elif order is _SYNC:
                     self._answers.put(None)
                 else:
-                    error, order = order, _DONE
-                    raise error
-        except ClientDisconnected:
+                    break
+        except ClientDisconnected as gone:
             # The thread learns it at its next step; as long as it is busy the request counts as running.
             self.abandon()
             while order is not _DONE and not isinstance(order, BaseException):
                 order = await self._next_order()
-            raise
+            order = gone if order is _DONE else order
         finally:
             self.abandon()
+        # Not within the `except`: with the client's leaving for its context, it would pass for a farewell.
+        if order is not _DONE:
+            raise order
 
     def abandon(self) -> None:
         """Nobody waits for the answer: what the thread waits for will not come."""

@@ -181,5 +181,7 @@ def _set_host(scope: Scope, host: str, port: str) -> None:
 def _set_prefix(scope: Scope, prefix: str) -> None:
     if _PREFIX.fullmatch(prefix):
         scope["root_path"] = prefix + scope.get("root_path", "")
-        scope["path"] = prefix + scope["path"]
-        scope["raw_path"] = prefix.encode() + (scope.get("raw_path") or b"")
+        # As in `http_scope`.
+        if scope["path"] != "*":
+            scope["path"] = prefix + scope["path"]
+            scope["raw_path"] = prefix.encode() + (scope.get("raw_path") or b"")

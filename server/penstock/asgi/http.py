@@ -230,7 +230,8 @@ def answer_instead(exchange: Exchange, status: int, text: bytes) -> None:
         return
     exchange.drop_start()
     with suppress(ClientDisconnected):
-        exchange.start(status, PLAIN_TEXT)
+        # RFC 9110 15.6.4: a server that leaves has a successor, mostly.
+        exchange.start(status, [*PLAIN_TEXT, (b"retry-after", b"1")] if status == 503 else PLAIN_TEXT)
         exchange.write(text, True)
 
 

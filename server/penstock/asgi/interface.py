@@ -49,7 +49,8 @@ def takes(value: Any, count: int) -> bool:
     """Whether `value` can be called with `count` arguments; True when that cannot be known."""
     try:
         signature = inspect.signature(value, follow_wrapped=False)
-    except (TypeError, ValueError):
+    except Exception:
+        # Also what stands in for an object that is not there yet, such as `flask.request`, and raises what it likes.
         return True
     try:
         signature.bind(*[None] * count)

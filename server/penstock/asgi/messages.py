@@ -37,8 +37,9 @@ def kind_of(message: Any) -> str:
 def explained(error: Exception, message: Any) -> Exception:
     """What is to be raised to the app where a message led to `error`: a key that is not there, or what the codec says."""
     kind = kind_of(message)
-    if isinstance(error, KeyError):
-        return missing(message, error.args[0])
+    # The one key that is not taken by `take`. Any other may be missing in the app's own code, which makes the headers.
+    if isinstance(error, KeyError) and kind == "http.response.start" and "status" not in message:
+        return missing(message, "status")
     return ValueError(f"{kind}: {error}") if isinstance(error, ResponseError) else error
 
 

@@ -27,6 +27,9 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None,
     # Taken apart at once: a look at each by its name costs four times as much.
     method, raw_path, query, version, fields = exchange.head[:5]
     path = (unquote_to_bytes(raw_path) if _PERCENT in raw_path else raw_path).decode("utf-8", "replace")
+    # RFC 9110 9.3.7: "*" is the server itself, which has no place below a prefix.
+    if root_path and raw_path != b"*":
+        path, raw_path = root_path + path, root_path.encode() + raw_path
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -36,8 +39,8 @@ def http_scope(exchange: Exchange, root_path: str, state: dict[str, Any] | None,
         "scheme": connection.scheme,
         "method": method,
         "root_path": root_path,
-        "path": root_path + path if root_path else path,
-        "raw_path": root_path.encode() + raw_path if root_path else raw_path,
+        "path": path,
+        "raw_path": raw_path,
         "query_string": query,
         "headers": fields.copy(),
         "extensions": OFFERED[version].copy(),

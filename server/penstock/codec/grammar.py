@@ -69,7 +69,7 @@ TRANSFER_CODING = re.compile(_TOKEN + rb"(?:[ \t]*;[ \t]*" + _TOKEN + rb"[ \t]*=
 # RFC 7239 4       forwarded-element = [ forwarded-pair ] *( ";" [ forwarded-pair ] ), forwarded-pair = token "=" value,
 # in a list with ",": one pair or none, and what ends it.
 FORWARDED_PART = re.compile(
-    rb"[ \t]*(?:(" + _TOKEN + rb")=(" + _TOKEN + rb"|" + _QUOTED + rb"))?[ \t]*([;,]|\Z)"
+    rb"[ \t]*+(?:(" + _TOKEN + rb")=(" + _TOKEN + rb"|" + _QUOTED + rb"))?[ \t]*+([;,]|\Z)"
 )
 
 # RFC 9110 8.6     Content-Length = 1*DIGIT.  `bytes.isdigit` is ASCII only; 18 digits are below 2**63 (and below the

@@ -75,6 +75,8 @@ class HeadReader:
                 head = self._read_known(octets)
                 if head is not None:
                     buffer.clear()
+                    # An empty line may have come before it, alone; nothing else can have.
+                    self._part = _NOTHING
                     return head
             block = buffer.take_until(b"\r\n\r\n")
             if block is None:

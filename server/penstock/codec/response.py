@@ -2,8 +2,9 @@
 
 No octet of an app can end a field: every name is a token, checked once and kept in a bounded table, and one `translate`
 over the finished lines finds any CR, LF, NUL or other control octet in a value. Fields that an app sends again and
-again are checked once, whole. What frames the body is decided here alone: the app's Content-Length is held to, its
-Transfer-Encoding is not sent on, nor whether it would keep the connection.
+again are checked once, whole. A full table is emptied, so that what comes once does not fill it for good. What frames
+the body is decided here alone: the app's Content-Length is held to, its Transfer-Encoding is not sent on, nor whether it
+would keep the connection.
 """
 
 from collections.abc import Iterable
@@ -96,13 +97,15 @@ def encode_trailers(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _learn_name(name: bytes) -> tuple[bytes, int]:
-    """Check a field name not seen before, and remember it while there is room."""
+    """Check a field name not seen before, and remember it."""
     if not isinstance(name, bytes):
         raise ResponseError(f"a header name must be bytes, not {type(name).__name__}: {name!r}")
     if not is_token(name):
         raise ResponseError(f"not a valid header name: {name!r}")
     known = name + b": ", _KINDS.get(name.lower(), _PLAIN)
-    if len(name) <= 64 and len(_NAMES) < _MAX_NAMES:
+    if len(name) <= 64:
+        if len(_NAMES) >= _MAX_NAMES:
+            _NAMES.clear()
         _NAMES[name] = known
     return known
 
@@ -116,9 +119,11 @@ def _read_length(value: bytes) -> int:
 
 def _remember(field: object, line: bytes) -> bool:
     """Check the line of a field and keep it for the next response; False, unchecked, where it has no place."""
-    if len(line) > _MAX_KEPT or len(_LINES) >= _MAX_LINES or type(field) is not tuple:
+    if len(line) > _MAX_KEPT or type(field) is not tuple:
         return False
     _check([line])
+    if len(_LINES) >= _MAX_LINES:
+        _LINES.clear()
     _LINES[field] = line
     return True
 

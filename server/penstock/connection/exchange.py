@@ -61,6 +61,7 @@ class Exchange:
     """What is wrong when the connection's deadline passes while this one runs."""
     _is_body_taken = False
     _waiting = 0
+    _readers = 0
     _pieces: list[bytes] | None = None
     _waiters: list[asyncio.Future[None]] | None = None
 
@@ -100,10 +101,13 @@ class Exchange:
 
     async def wait_readable(self) -> None:
         """Wait until `take` or `is_over` may say something new."""
+        self._readers += 1
         try:
             await self.waiter()
         finally:
-            self.connection.stop_clock(self)
+            self._readers -= 1
+            if not self._readers:
+                self.connection.stop_clock(self)
 
     @property
     def is_hungry(self) -> bool:
@@ -251,8 +255,6 @@ class Exchange:
     def waiter(self) -> asyncio.Future[None]:
         """What to await until something happens, whatever it is."""
         waiter = self.connection.service.loop.create_future()
-        if self._waiters is None:
-            self._waiters = [waiter]
-        else:
-            self._waiters.append(waiter)
+        # Who gave up is forgotten: an app may ask any number of times whether its client is still there.
+        self._waiters = [waiter] if self._waiters is None else [*(each for each in self._waiters if not each.done()), waiter]
         return waiter

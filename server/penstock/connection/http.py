@@ -276,20 +276,23 @@ class HttpConnection(Connection):
                 self.channel.start_reading()
 
     def want_body(self, exchange: Exchange) -> None:
-        """The app waits for more of the body. A client that waits for 100 Continue may send (RFC 9110 10.1.1).
+        """The app waits for more of the body. A client that waits for 100 Continue may send (RFC 9110 10.1.1); one that
+        has begun does not wait.
 
         Only from here does the client's time run: not while the app does something else. It may be silent for
         `timeout_body`, and be behind `min_body_rate` by as much.
         """
         interim = self.codec.confirm_continue()
-        if interim:
+        if interim and not exchange.received:
             self.channel.write([interim])
         settings = self.service.settings
         patience = settings.timeout_body
         if settings.min_body_rate:
             patience += min(0.0, exchange.received / settings.min_body_rate - exchange.waited)
-        self._waits_since = self.service.now()
-        self.deadline = self._waits_since + patience
+        # Another task of the app may wait already: the client gets no further time for this one.
+        if self._waits_since is NEVER:
+            self._waits_since = self.service.now()
+            self.deadline = self._waits_since + patience
 
     def stop_clock(self, exchange: Exchange) -> None:
         """The app waits no longer. Where its exchange is over already, the deadline is another one."""

@@ -113,7 +113,7 @@ class _Facts:
         now, started = self._clock(), exchange.started_at
         return {
             "received": exchange.received,
-            "sent": 0 if exchange.head.method == "HEAD" or exchange.status in (204, 304) else exchange.sent,
+            "sent": 0 if exchange.head.method == "HEAD" or exchange.status in (204, 205, 304) else exchange.sent,
             "duration": now - started,
             "first_byte": (exchange.first_byte_at or now) - started,
             "ending": exchange.ending,

@@ -2,6 +2,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_jobs_from_a_busy_loop_are_all_done(pool: Pool) -> None:
 
 
 def test_where_no_further_thread_is_to_be_had_those_that_are_there_do_it(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_start, start = iter([False, True]), threading.Thread.start
+    may_start, start = iter([True]), threading.Thread.start
 
     def start_perhaps(thread: threading.Thread) -> None:
         if not next(may_start, False):
@@ -133,14 +134,36 @@ def test_where_no_further_thread_is_to_be_had_those_that_are_there_do_it(pool: P
 
     monkeypatch.setattr(threading.Thread, "start", start_perhaps)
     jobs = Jobs()
-    with pytest.raises(RuntimeError):
-        submit(pool, jobs)
     submit(pool, jobs)
     jobs.wait_running(1)
     submit(pool, jobs)
-    jobs.may_end.release(3)
-    jobs.wait_running(2)
+    jobs.may_end.release(2)
+    jobs.wait_running(1)
     assert len(jobs.threads) == 1
+
+
+def test_where_no_thread_is_to_be_had_at_all_one_is_asked_for_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    may_start, start = iter([False, False, True]), threading.Thread.start
+
+    def start_perhaps(thread: threading.Thread) -> None:
+        if not next(may_start, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        done: list[int] = []
+        for number in range(3):
+            submit(pool, lambda number=number: done.append(number))  # type: ignore[misc]
+        while len(done) < 3:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(bridge, "PATIENCE", 0.01)
+    monkeypatch.setattr(threading.Thread, "start", start_perhaps)
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    # However many requests wait, one asks for all of them.
+    assert [record.getMessage() for record in caplog.records] == ["The system has no thread for a request; the next try is in 0.01 s"] * 2
 
 
 def test_threads_end_when_the_pool_is_stopped_and_a_busy_one_after_its_job(pool: Pool) -> None:
@@ -334,3 +357,18 @@ def test_a_thread_that_outlives_the_loop_is_told_that_nobody_is_there() -> None:
     with pytest.raises(ClientDisconnected):
         bridge.send(body())
     bridge.finish(None)
+
+
+def test_what_the_thread_raises_of_its_own_when_the_client_has_left_is_raised_too() -> None:
+    def work(bridge: Bridge) -> None:
+        with suppress(ClientDisconnected):
+            while True:
+                bridge.send(body())
+        raise ValueError("of the application")
+
+    talk = Talk(work)
+    talk.fails_after = 3
+    with pytest.raises(ValueError, match="of the application") as caught:
+        talk.run()
+    # Else it would pass for one that the client's leaving has led to.
+    assert caught.value.__context__ is None

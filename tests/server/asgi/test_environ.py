@@ -38,7 +38,7 @@ def test_a_path_is_octets_as_latin_1() -> None:
 
 @pytest.mark.parametrize("root, path, name, info", [
     ("/api", "/api/users", "/api", "/users"), ("/api", "/api", "/api", ""), ("/é", "/%C3%A9/x", "/Ã©", "/x"),
-    ("/api", "/apis", "/api", "s"), ("/api", "/other", "/api", "/other"),
+    ("/api", "/apis", "/api", "s"), ("/api", "/other", "/api", "/other"), ("/api", "*", "/api", "*"),
 ])
 def test_where_it_is_mounted_is_its_script_name(root: str, path: str, name: str, info: str) -> None:
     found = environ(path, root_path=root)

@@ -9,11 +9,11 @@ from penstock.settings import Settings
 PEER = ("127.0.0.1", 4000)
 
 
-def seen(*fields: tuple[bytes, bytes], client: Any = PEER, kind: str = "http", **options: Any) -> Any:
+def seen(*fields: tuple[bytes, bytes], client: Any = PEER, kind: str = "http", path: str = "/p", **options: Any) -> Any:
     """The scope of a request with these fields, and the client that the log is told."""
     scope: dict[str, Any] = {
         "type": kind, "client": client, "server": ("10.0.0.9", 8000), "scheme": "http" if kind == "http" else "ws", "root_path": "",
-        "path": "/p", "raw_path": b"/p", "headers": [(b"host", b"inner:8000"), *fields],
+        "path": path, "raw_path": path.encode(), "headers": [(b"host", b"inner:8000"), *fields],
     }  # fmt: skip
     exchange: Any = SimpleNamespace(forwarded_client=None)
     forward = forward_of(Settings(**options))
@@ -113,6 +113,11 @@ def test_host_and_port_are_those_the_client_called(fields: dict[str, bytes], hos
 def test_a_prefix_stands_before_the_path_unless_it_could_lead_elsewhere(value: bytes, prefix: str) -> None:
     scope = seen((b"x-forwarded-prefix", value), forwarded_headers="prefix")
     assert (scope.root_path, scope.path, scope.raw_path) == (prefix, prefix + "/p", prefix.encode() + b"/p")
+
+
+def test_no_prefix_stands_before_the_server_itself() -> None:
+    scope = seen((b"x-forwarded-prefix", b"/api"), path="*", forwarded_headers="prefix")
+    assert (scope.root_path, scope.path, scope.raw_path) == ("/api", "*", b"*")
 
 
 FORWARDED = {"forwarded_headers": "rfc7239", "forwarded_allow_ips": "127.0.0.1,10.0.0.0/8"}

@@ -220,6 +220,12 @@ def test_a_mistake_is_raised_to_the_app_and_answered_500(
     assert caplog.messages == ["Exception in ASGI application"]
 
 
+def test_an_error_of_the_apps_own_fields_is_raised_as_it_is(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    prices: dict[str, bytes] = {}
+    heard = serve(sends({**START, "headers": ((b"x-price", prices[name]) for name in ("tea",))})).hear()
+    assert heard.startswith(b"HTTP/1.1 500 ") and "KeyError: 'tea'" in caplog.text and "without" not in caplog.text
+
+
 def test_no_octet_of_an_app_gets_out_in_a_header(serve: Serve) -> None:
     for bad in (b"\r", b"\n", b"\0", b"\r\n"):
         heard = serve(sends({**START, "headers": [(b"x", b"a" + bad + b"injected: 1")]}, BODY)).hear()
@@ -482,7 +488,8 @@ def test_an_app_that_was_asked_to_leave_and_does_is_not_at_fault(serve: Serve, c
 
     wire = serve(app)
     draining = wire.loop.create_task(wire.service.drain())
-    assert wire.hear().startswith(b"HTTP/1.1 503 ")
+    heard = wire.hear()
+    assert heard.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: 1\r\n" in heard
     wire.end()
     assert draining.done() and caplog.records == []
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.asgi import ask
 
-from penstock.asgi.interface import adapt, interface_of
+from penstock.asgi.interface import adapt, interface_of, takes
 
 
 async def asgi3(scope: Any, receive: Any, send: Any) -> None:
@@ -62,6 +62,19 @@ def wsgi(environ: Any, start_response: Any, encoding: str = "utf-8") -> Any:
     return []
 
 
+class StandIn:
+    """As `flask.request`: it asks for what it stands for, which is not there outside of a request."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._found()(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._found(), name)
+
+    def _found(self) -> Any:
+        raise RuntimeError("working outside of request context")
+
+
 def passes_on(scope: Any, receive: Any, send: Any) -> Any:
     return asgi3(scope, receive, send)
 
@@ -89,6 +102,10 @@ def factory(name: str = "site") -> Any:
 ])
 def test_an_application_is_known_by_its_parameters(app: Any, kind: str | None) -> None:
     assert interface_of(app) == kind
+
+
+def test_what_stands_in_for_something_that_is_not_there_cannot_be_told_apart() -> None:
+    assert takes(StandIn(), 0) and takes(StandIn(), 3) and interface_of(StandIn()) == "asgi3"
 
 
 @pytest.mark.parametrize("app", [asgi2, Asgi2, Router()])

@@ -50,7 +50,9 @@ def test_a_message_is_a_dict_with_a_type(message: Any, error: type[Exception], t
 def test_an_error_is_told_in_the_words_of_the_message() -> None:
     mistake = TypeError("of the app itself")
     assert explained(mistake, MESSAGE) is mistake
-    assert str(explained(KeyError("status"), MESSAGE)) == "x.y without 'status'"
+    no_key = KeyError("status")
+    assert explained(no_key, MESSAGE) is no_key
+    assert str(explained(no_key, {"type": "http.response.start"})) == "http.response.start without 'status'"
     told = explained(ResponseError("too long"), MESSAGE)
     assert type(told) is ValueError and str(told) == "x.y: too long"
 

@@ -90,6 +90,11 @@ def test_the_root_path_stands_before_the_path(scope_of: Callable[..., Scope]) ->
     assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/api", "/api/x", b"/api/x")
 
 
+def test_the_server_itself_stands_below_no_root_path(scope_of: Callable[..., Scope]) -> None:
+    scope = scope_of(request("*", "OPTIONS"), root_path="/api")
+    assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/api", "*", b"*")
+
+
 def test_each_request_has_a_copy_of_the_lifespans_state(scope_of: Callable[..., Scope]) -> None:
     state: dict[str, Any] = {"pool": object()}
     first, second = scope_of(request(), state=state), scope_of(request(), state=state)

@@ -1,6 +1,7 @@
 """Every case of tests/cases on the codec, however its octets are cut: whole, one by one, in two at every place, in
 pieces of every small size, and with more octets behind. The same must come of it each time, to the word."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,10 @@ def test_in_pieces_of_any_size_the_same_comes_of_it(case: Case) -> None:
     whole = play([octets])
     for size in (3, 64):
         assert play(octets[at : at + size] for at in range(0, len(octets), size)) == whole
+
+
+def test_with_each_empty_line_and_each_head_on_its_own_the_same_comes_of_it(case: Case) -> None:
+    assert play(re.findall(rb"\r\n|.+?\r\n\r\n|.+", case.octets, re.DOTALL)) == play([case.octets])
 
 
 def test_with_a_tail_the_same_comes_of_it_and_then_the_tail(case: Case) -> None:

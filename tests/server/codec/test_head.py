@@ -1,6 +1,7 @@
 """Heads as one block: the tables that answer for what repeats change no answer, and stay bounded."""
 
 import random
+from itertools import combinations, pairwise
 
 import pytest
 
@@ -104,6 +105,17 @@ def test_a_head_is_read_when_all_of_it_has_come() -> None:
     octets = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
     assert read_in_pieces(octets[:-1]) is None and read_in_pieces(b"\r\n") is None and read_in_pieces(octets[:10]) is None
     assert read_in_pieces(octets) == read_in_pieces(*(octets[at : at + 1] for at in range(len(octets))))
+
+
+def test_an_empty_line_before_each_of_several_heads_is_ignored_however_they_are_cut() -> None:
+    octets = (b"\r\n" + BLOCKS[0] + b"\r\n\r\n") * 2
+    for cuts in combinations(range(1, len(octets)), 3):
+        reader, buffer, found = HeadReader(100, 20), Buffer(), []
+        for start, end in pairwise((0, *cuts, len(octets))):
+            buffer.feed(octets[start:end])
+            while buffer.size and (each := reader.read(buffer)) is not None:
+                found.append(each)
+        assert found == [head_of(BLOCKS[0])] * 2, cuts
 
 
 @pytest.mark.parametrize("octets, status", [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.codec.states import REQUEST_MOVES, RESPONSE_MOVES, Request, Response
+from penstock.settings import Settings
 from support.cases import FOLDER, load
 
 TOP = Path(__file__).parents[3]
@@ -36,6 +37,14 @@ def test_what_it_says_shows_something_is_there(name: str) -> None:
 def test_every_test_it_names_in_passing_is_there() -> None:
     assert {name for name in re.findall(r"`(test_\w+)`", TEXT) if name not in TESTS} == set()
     assert {name for name in re.findall(r"`([a-z-]+\.http)`", TEXT) if not (FOLDER / name).is_file()} == set()
+
+
+def test_the_limits_it_names_are_the_defaults() -> None:
+    told = re.findall(r"`--([a-z-]+)` \((\w+)( KiB)?", TEXT)
+    assert len(told) >= 7
+    for name, value, unit in told:
+        number = int(value) * (1024 if unit else 1) if value.isdigit() else None
+        assert getattr(Settings(), name.replace("-", "_")) == number, name
 
 
 def test_every_advisory_of_the_corpus_is_in_it() -> None:

@@ -118,13 +118,22 @@ def test_an_app_may_ask_to_close_the_connection(value: bytes, closes: bool) -> N
     assert encode_fields([(b"connection", value), (b"connection", b"x")], NONE)[2] is closes
 
 
+def test_what_comes_again_is_remembered_whatever_came_once_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response, "_NAMES", {})
+    monkeypatch.setattr(response, "_LINES", {})
+    for number in range(3000):
+        encoded((b"x-%d" % number, b"%d" % number))
+    encoded((b"server-timing", b"db"))
+    assert b"server-timing" in response._NAMES and (b"server-timing", b"db") in response._LINES
+
+
 def test_tables_are_bounded_and_full_ones_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response, "_NAMES", {})
     monkeypatch.setattr(response, "_LINES", {})
     for number in range(3000):
         name = b"x-%d" % number
         assert encoded((name, b"v")) == name + b": v\r\n"
-    assert len(response._NAMES) <= 1024 and len(response._LINES) <= 1024
+        assert len(response._NAMES) <= 1024 and len(response._LINES) <= 1024
     assert encoded((b"x-new", b"v"), (b"x-1", b"w")) == b"x-new: v\r\nx-1: w\r\n"
     with pytest.raises(ResponseError):
         encoded((b"x-new", b"v\r\n"))

@@ -81,6 +81,39 @@ def test_several_may_wait_and_one_may_give_up(wired: Make) -> None:
     assert all(each.done() for each in waiting)
 
 
+def test_who_gives_up_waiting_leaves_nothing_behind(wired: Make) -> None:
+    """So a framework asks whether the client is still there: it begins to wait and gives up at once."""
+    wire, exchange = kept(wired, GET)
+    exchange.take()
+    for _ in range(50):
+        asked = wire.loop.create_task(exchange.wait_readable())
+        wire.turn(2)
+        asked.cancel()
+        wire.turn(2)
+    assert asked.cancelled() and len(exchange._waiters or ()) <= 1
+
+
+@pytest.mark.parametrize("gives_up", [True, False])
+def test_the_clients_time_runs_on_while_one_of_several_waits(wired: Make, gives_up: bool) -> None:
+    wire, exchange = kept(wired, POST, timeout_body=30)
+
+    async def read() -> None:
+        if exchange.take() is None:
+            await exchange.wait_readable()
+
+    first = wire.loop.create_task(read())
+    wire.turn()
+    wire.wait(20)
+    second = wire.loop.create_task(read())
+    wire.turn()
+    if gives_up:
+        second.cancel()
+    wire.turn()
+    assert not first.done()
+    wire.wait(11)
+    assert wire.hear().startswith(b"HTTP/1.1 408 ") and exchange.is_gone and first.done() and second.done()
+
+
 def test_a_body_that_is_not_taken_makes_the_exchange_less_hungry(wired: Make) -> None:
     wire, exchange = kept(wired, request("/", "POST", "content-length: 1000000\r\n"))
     assert exchange.is_hungry

@@ -508,6 +508,14 @@ def test_a_client_that_sends_without_waiting_is_not_told_to(wired: Make) -> None
     assert b"100" not in wire.hear()
 
 
+def test_a_client_that_has_begun_to_send_is_not_told_to(wired: Make) -> None:
+    wire = wired(echo)
+    wire.say(EXPECT + b"123")
+    assert wire.hear() == b""
+    wire.say(b"45")
+    assert wire.hear() == b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n5" and wire.state() is State.IDLE
+
+
 # -- limits
 
 
