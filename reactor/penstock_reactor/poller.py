@@ -15,6 +15,7 @@ other threads, from signal handlers and by the interpreter itself (`signal.set_w
 Knows nothing of what callbacks mean, of contexts, of time or of the loop.
 """
 
+import contextlib
 import os
 import select
 import selectors
@@ -244,10 +245,34 @@ class Poller:
     def _poll_quickly(self, timeout: float | None) -> Events:
         # What EpollSelector.select does, in half its steps. What is wrong with a descriptor is told to all who wait for it.
         watches = self._watches
-        return [
+        found = self._epoll.poll(timeout)
+        events = [
             (watches[fd], READ if event == _IN else (event & ~_OUT and READ) | (event & ~_IN and WRITE))
-            for fd, event in self._epoll.poll(timeout) if fd in watches
+            for fd, event in found if fd in watches
         ]  # fmt: skip
+        if len(events) < len(found):
+            self._start_anew()
+        return events
+
+    def _start_anew(self) -> None:
+        """Put a new set in the place of epoll's, because it reports a number that is nobody's.
+
+        It watches open files, not numbers. What was closed here before it was unwatched, and is still open in a child
+        or as a copy, has no number by which it could be taken out, and would end every wait from now on.
+        """
+        try:
+            fresh = select.epoll()
+        except OSError:
+            # No descriptor is free. The next wait tries again.
+            return
+        for fd, key in self._selector.get_map().items():
+            with contextlib.suppress(OSError):  # closed behind our back as well, which is for the watcher to find
+                fresh.register(fd, (key.events & READ and _IN) | (key.events & WRITE and _OUT))
+        # Under the old numbers, so that nobody needs to know.
+        selector: Any = self._selector
+        os.dup2(fresh.fileno(), selector.fileno(), inheritable=False)
+        os.dup2(fresh.fileno(), self._epoll.fileno(), inheritable=False)
+        fresh.close()
 
     def _poll_plainly(self, timeout: float | None) -> Events:
         return [(key.data, mask) for key, mask in self._selector.select(timeout)]

@@ -1,6 +1,8 @@
 """The poller alone: sockets, a fake selector with a limit, threads that ring the bell."""
 
+import errno
 import os
+import select
 import selectors
 import socket
 import struct
@@ -236,6 +238,85 @@ def test_letting_go_of_a_descriptor_closed_behind_our_back_does_not_fail(poller:
     poller.let_go()
     if sys.platform != "win32":
         assert poller.unwatch_writer(fd) is False
+
+
+needs_epoll = pytest.mark.skipif(
+    sys.platform != "linux" or sys.implementation.name != "cpython", reason="epoll alone goes on with what was closed"
+)
+
+
+def lose_a_number(poller: Poller) -> Pair:
+    """Close a released socket of which there is a copy, as a child process has it; the copy, and its peer."""
+    first, second = socket.socketpair()
+    poller.watch_reader(first.fileno(), fail, first)
+    poller.release_reader(first.fileno(), fail)
+    copy = first.dup()
+    first.close()
+    poller.let_go()
+    return copy, second
+
+
+@needs_epoll
+def test_a_number_that_is_nobodys_and_yet_reported_is_reported_once(poller: Poller, pair: Pair) -> None:
+    fd = pair[0].fileno()
+    poller.watch_writer(fd, nothing)
+    copy, peer = lose_a_number(poller)
+    with copy, peer:
+        peer.send(b"x")
+        # What else is watched is told, now and later.
+        for _ in range(2):
+            assert ready(poller, 0) == {fd: WRITE}
+        assert [event[0] for event in poller._epoll.poll(0)] == [fd]
+        poller.watch_reader(fd, nothing)
+        pair[1].send(b"x")
+        assert ready(poller, 0) == {fd: READ | WRITE}
+        poller.unwatch_reader(fd)
+        poller.unwatch_writer(fd)
+        poller.asleep = True
+        poller.wake()
+        assert len(poller.poll(20)) == 1
+
+
+@needs_epoll
+def test_what_is_taken_away_while_its_report_is_on_its_way_is_no_reason_to_begin_anew(poller: Poller, pair: Pair) -> None:
+    poller._start_anew = fail  # type: ignore[method-assign]
+    for _ in range(3):
+        poller.watch_writer(pair[0].fileno(), nothing)
+        poller.watch_writer(pair[1].fileno(), nothing)
+        assert len(poller.poll(0)) == 2
+        for one in pair:
+            poller.unwatch_writer(one.fileno())
+        assert poller.poll(0) == []
+
+
+@needs_epoll
+def test_a_set_begun_anew_leaves_out_what_was_closed_behind_our_back(poller: Poller, pair: Pair) -> None:
+    first, second = socket.socketpair()
+    poller.watch_reader(first.fileno(), fail)
+    copy, peer = lose_a_number(poller)
+    first.close()
+    with second, copy, peer:
+        peer.send(b"x")
+        assert poller.poll(0) == []
+        assert poller._epoll.poll(0) == []
+        poller.watch_writer(pair[0].fileno(), nothing)
+        assert ready(poller) == {pair[0].fileno(): WRITE}
+
+
+@needs_epoll
+def test_without_a_descriptor_for_a_new_set_the_old_one_serves_on(poller: Poller, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    copy, peer = lose_a_number(poller)
+    poller.watch_writer(pair[0].fileno(), nothing)
+    with copy, peer:
+        peer.send(b"x")
+        with monkeypatch.context() as patched:
+            patched.setattr(select, "epoll", refuse)
+            assert ready(poller, 0) == {pair[0].fileno(): WRITE}
+        assert ready(poller, 0) == {pair[0].fileno(): WRITE}
+        assert len(poller._epoll.poll(0)) == 1
 
 
 def test_a_poller_without_room_lets_go_of_what_was_released(narrow: Poller) -> None:
