@@ -216,14 +216,20 @@ class Sending(WriteLimits):
 
     # Lending the socket to sendfile.
 
-    async def lend_socket(self) -> socket.socket:
-        """Refuse writes until `return_socket`, wait until the queue has left, hand out the socket."""
+    def lend_socket(self) -> socket.socket:
+        """Refuse writes until `return_socket` and hand out the socket, which is to be used after `wait_empty`.
+
+        RuntimeError when somebody else has it, and when nothing can be written any more.
+        """
         if self._writing not in (DIRECT, Writing.QUEUED):
             raise RuntimeError(f"{self!r} cannot lend its socket now")
         self._writing = Writing.LENT
+        return self._sock
+
+    async def wait_empty(self) -> None:
+        """For the borrower: wait until the queue has left; ConnectionError when the connection ends meanwhile."""
         if self._queue:
             await self._wait_on_loan()
-        return self._sock
 
     async def wait_writable(self) -> None:
         """For the borrower: wait until the socket takes more; ConnectionError when the connection ends meanwhile."""
