@@ -19,6 +19,7 @@ from asyncio.log import logger
 from typing import Any
 
 from .contract import ReactorLoop
+from .reports import transport_failed
 from .tls_engine import Phase, TlsEngine, TlsOptions
 from .tls_sending import OPEN, SSLSending
 
@@ -328,12 +329,8 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
             self._timer = None
 
     def _fail(self, exc: BaseException, message: str) -> None:
-        """Report what broke and cut the connection; the network's and the peer's failures are only worth a debug line."""
-        if not isinstance(exc, OSError):
-            report = {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-            self._loop.call_exception_handler(report)
-        elif self._loop.get_debug():
-            logger.debug("%r: %s", self, message, exc_info=True)
+        """Report what broke and cut the connection."""
+        transport_failed(self._loop, self, exc, message)
         self._failure = exc
         self._wake_waiter(exc)
         self.abort()

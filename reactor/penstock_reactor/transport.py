@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .contract import ReactorLoop
+from .reports import transport_failed
 from .sending import Sending, Writing
 
 # 64 KiB, a usual size of blocks, and 1 KiB for what frames them: TLS records, chunk sizes.
@@ -245,13 +246,8 @@ class SocketTransport(Sending, asyncio.Transport):
     # The end.
 
     def _fail(self, exc: BaseException, message: str) -> None:
-        """Report what broke and lose the connection; the network's own failures are only worth a debug line."""
-        if not isinstance(exc, OSError):
-            self._loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-            )
-        elif self._loop.get_debug():
-            logger.debug("%r: %s", self, message, exc_info=True)
+        """Report what broke and lose the connection."""
+        transport_failed(self._loop, self, exc, message)
         self._lose(exc)
 
     def _lose(self, exc: BaseException | None) -> None:
