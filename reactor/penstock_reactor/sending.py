@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 import enum
+import functools
 import itertools
 import os
 import socket
@@ -55,6 +57,7 @@ class Sending(WriteLimits):
     _poller: Poller
     _sock: socket.socket
     _fd: int
+    _context: contextvars.Context
     _is_closing: bool
     # What a half-made transport shows.
     _writing = Writing.CLOSED
@@ -142,7 +145,7 @@ class Sending(WriteLimits):
     def _queue_rest(self, pieces: list[Bytes], sent: int) -> None:
         """Queue what is left of `pieces` after the socket took `sent` bytes, and ask to be told when it takes more."""
         try:
-            self._poller.watch_writer(self._fd, self._on_writable)
+            self._poller.watch_writer(self._fd, functools.partial(self._context.run, self._on_writable))
         except OSError as exc:
             self._fail(exc, "Fatal error: the socket cannot be polled")
             return

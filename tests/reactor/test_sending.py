@@ -1,6 +1,7 @@
 """The sending half: what leaves at once, what waits, and what is refused."""
 
 import asyncio
+import contextvars
 import logging
 import socket
 from typing import Any
@@ -134,6 +135,32 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(loop
         await finish(transport, protocol)
 
     loop.run_until_complete(main())
+
+
+def test_the_protocol_resumes_in_the_connections_context(loop: EventLoop, pair: Pair) -> None:
+    var = contextvars.ContextVar("var", default="outer")
+    seen: list[str] = []
+
+    class Sets(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            var.set("inner")
+
+        def resume_writing(self) -> None:
+            seen.append(var.get())
+            super().resume_writing()
+
+    async def main() -> None:
+        protocol = Sets()
+        transport = opened(loop, pair[0], protocol)
+        for times in (1, 2):
+            written = flood(transport)
+            await read_exactly(pair[1], len(written))
+            await protocol.heard("resume_writing", times)
+        await finish(transport, protocol)
+
+    loop.run_until_complete(main())
+    assert seen == ["inner", "inner"] and var.get() == "outer"
 
 
 @pytest.mark.parametrize("data", ["text", 1, None, [b"x"], object()])
