@@ -189,11 +189,10 @@ class Server(asyncio.AbstractServer):
         try:
             connection.setblocking(False)
             self._begin(connection, peername, self)
-        except (SystemExit, KeyboardInterrupt):
-            connection.close()
-            raise
         except BaseException as exc:
             connection.close()
+            if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+                raise
             self._loop.call_exception_handler(
                 {"message": "Error on transport creation for incoming connection", "exception": exc}
             )

@@ -225,6 +225,7 @@ async def _race(
         return None
     running: set[asyncio.Future[socket.socket]] = set()
     waiting = list(attempts)
+    won = None
     try:
         while waiting or running:
             if waiting:
@@ -232,12 +233,12 @@ async def _race(
             done, running = await asyncio.wait(
                 running, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
-            sock = _winner(done, failures)
-            if sock is not None:
-                return sock
-        return None
+            won = _winner(done, failures)
+            if won is not None:
+                break
+        return won
     finally:
-        await _call_off(running)
+        await _call_off(running, won)
 
 
 def _winner(done: set[asyncio.Future[socket.socket]], failures: list[OSError]) -> socket.socket | None:
@@ -256,13 +257,21 @@ def _winner(done: set[asyncio.Future[socket.socket]], failures: list[OSError]) -
     return won
 
 
-async def _call_off(running: set[asyncio.Future[socket.socket]]) -> None:
-    """Cancel the losers and see them end: one may have connected in the very turn in which it lost."""
+async def _call_off(running: set[asyncio.Future[socket.socket]], won: socket.socket | None) -> None:
+    """Cancel the losers and see them end; whoever is cancelled meanwhile gets no winner either."""
     for attempt in running:
         attempt.cancel()
-    for outcome in await asyncio.gather(*running, return_exceptions=True):
-        if isinstance(outcome, socket.socket):
-            outcome.close()
+    try:
+        await asyncio.gather(*running, return_exceptions=True)
+    except asyncio.CancelledError:
+        if won is not None:
+            won.close()
+        raise
+    finally:
+        # One may have connected in the very turn in which it lost.
+        for attempt in running:
+            if not attempt.cancelled() and attempt.exception() is None:
+                attempt.result().close()
 
 
 def _interleaved(infos: list[AddressInfo], first_family_count: int) -> list[AddressInfo]:

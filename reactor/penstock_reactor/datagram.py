@@ -26,6 +26,7 @@ from typing import Any
 from . import datagram_sockets
 from .contract import ReactorLoop
 from .flow import WriteLimits
+from .readiness import name_or_none
 from .starting import start
 
 SIZE_OF_IP_DATAGRAM = 64 * 1024
@@ -57,9 +58,9 @@ class DatagramTransport(WriteLimits, asyncio.DatagramTransport, asyncio.Transpor
     def __init__(
         self, loop: ReactorLoop, sock: socket.socket, protocol: asyncio.DatagramProtocol, default_address: Any
     ) -> None:
-        peername = _name_of(sock.getpeername)
+        peername = name_or_none(sock.getpeername)
         super().__init__(
-            {"socket": TransportSocket(sock), "sockname": _name_of(sock.getsockname), "peername": peername}
+            {"socket": TransportSocket(sock), "sockname": name_or_none(sock.getsockname), "peername": peername}
         )
         self._loop = loop
         self._context = contextvars.copy_context()
@@ -263,10 +264,3 @@ async def create_datagram_endpoint(
     transport = DatagramTransport(loop, sock, protocol, default_address)
     await start(loop, transport, protocol, transport.begin, transport._context)
     return transport, protocol
-
-
-def _name_of(name: Callable[[], Any]) -> Any:
-    try:
-        return name()
-    except OSError:
-        return None

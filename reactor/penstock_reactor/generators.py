@@ -29,8 +29,10 @@ class AsyncGenerators:
         sys.set_asyncgen_hooks(firstiter=self._started, finalizer=self._collected)
 
     def uninstall(self) -> None:
-        """Give the hooks back to whom they belonged."""
-        sys.set_asyncgen_hooks(*self._former)
+        """Give the hooks back to whom they belonged, if they were taken."""
+        former, self._former = self._former, None
+        if former is not None:
+            sys.set_asyncgen_hooks(*former)
 
     async def shutdown(self) -> None:
         """Close every open generator; what goes wrong there is reported, not raised."""

@@ -68,8 +68,8 @@ class EventLoop(Doors):
         self._check_runnable()
         scheduler = self._scheduler
         turn = scheduler.turn
-        self._enter()
         try:
+            self._enter()
             while True:
                 turn()
                 if scheduler.stopping:

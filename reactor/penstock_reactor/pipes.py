@@ -25,6 +25,7 @@ from typing import Any
 
 from .contract import ReactorLoop
 from .flow import WriteLimits
+from .reports import transport_failed
 
 # What a Linux pipe holds, and below malloc's mmap threshold.
 READ_BYTES = 64 * 1024
@@ -77,13 +78,8 @@ class PipeTransport(asyncio.BaseTransport):
         return self._state is not State.OPEN
 
     def _fail(self, exc: BaseException, message: str) -> None:
-        """End after an error; only what is not the other end's doing is worth a report."""
-        if not isinstance(exc, OSError):
-            self._loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-            )
-        elif self._loop.get_debug():
-            logger.debug("%r: %s", self, message, exc_info=exc)
+        """Report what broke and end."""
+        transport_failed(self._loop, self, exc, message)
         self._lose(exc)
 
     def _lose(self, exc: BaseException | None) -> None:

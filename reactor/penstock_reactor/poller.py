@@ -15,6 +15,7 @@ other threads, from signal handlers and by the interpreter itself (`signal.set_w
 Knows nothing of what callbacks mean, of contexts, of time or of the loop.
 """
 
+import errno
 import os
 import select
 import selectors
@@ -35,6 +36,9 @@ _IN, _OUT = 1, 4
 
 # FD_SETSIZE as CPython for Windows is built: with one socket more, select() raises and the loop would end.
 WINDOWS_LIMIT = 512
+
+# So many waits may a set of epoll's be doubtful before a new one is made.
+DOUBTFUL_WAITS = 1000
 
 
 class Watch:
@@ -63,7 +67,7 @@ class Poller:
     def __init__(self, selector: selectors.BaseSelector | None = None, limit: int | None = None) -> None:
         if limit is None and sys.platform == "win32":
             limit = WINDOWS_LIMIT
-        self._selector = selector or selectors.DefaultSelector()
+        self._selector: Any = selector or selectors.DefaultSelector()
         self._limit = limit
         self._watches: dict[int, Watch] = {}
         self._bell, self._clapper = socket.socketpair()
@@ -75,6 +79,7 @@ class Poller:
         # Wait up to so many seconds (None: for ever); what is ready.
         self.poll: Callable[[float | None], Events] = self._poll_plainly if limit is None else self._poll_warily
         self._epoll: Any = None
+        self._waits_in_doubt = 0
         if sys.platform == "linux" and sys.implementation.name == "cpython" and isinstance(self._selector, selectors.EpollSelector):
             # Closed with this object, so it has a descriptor of its own.
             self._epoll = select.epoll.fromfd(os.dup(self._selector.fileno()))
@@ -203,6 +208,8 @@ class Poller:
         """End what is released of `watch`; whether there was anything."""
         if watch.reader is not _nobody and watch.writer is not _nobody:
             return False
+        if self._epoll is not None and isinstance(watch.owner, socket.socket) and watch.owner.fileno() != watch.fd:
+            self.poll = self._poll_in_doubt
         watch.reader = None if watch.reader is _nobody else watch.reader
         watch.writer = None if watch.writer is _nobody else watch.writer
         self._narrow(watch)
@@ -244,10 +251,47 @@ class Poller:
     def _poll_quickly(self, timeout: float | None) -> Events:
         # What EpollSelector.select does, in half its steps. What is wrong with a descriptor is told to all who wait for it.
         watches = self._watches
-        return [
+        found = self._epoll.poll(timeout)
+        events = [
             (watches[fd], READ if event == _IN else (event & ~_OUT and READ) | (event & ~_IN and WRITE))
-            for fd, event in self._epoll.poll(timeout) if fd in watches
+            for fd, event in found if fd in watches
         ]  # fmt: skip
+        if len(events) < len(found):
+            self._start_anew()
+        return events
+
+    def _poll_in_doubt(self, timeout: float | None) -> Events:
+        # A released number was closed. Is what it meant still open elsewhere? Then it is reported under a number that may by
+        # now be another's. After so many waits a new set costs next to nothing for each, and it tells.
+        self._waits_in_doubt += 1
+        if self._waits_in_doubt > max(DOUBTFUL_WAITS, len(self._watches)):
+            self._start_anew()
+        return self._poll_quickly(timeout)
+
+    def _start_anew(self) -> None:
+        """Put a new set in the place of epoll's, because it reports a number that is nobody's.
+
+        It watches open files, not numbers. What was closed here before it was unwatched, and is still open in a child
+        or as a copy, has no number by which it could be taken out, and would end every wait from now on.
+        """
+        try:
+            fresh = select.epoll()
+            for fd, key in self._selector.get_map().items():
+                try:
+                    fresh.register(fd, (key.events & READ and _IN) | (key.events & WRITE and _OUT))
+                except OSError as error:
+                    # Else it was closed behind our back, which is for its watcher to find.
+                    if error.errno in (errno.ENOMEM, errno.ENOSPC):
+                        raise
+        except OSError:
+            # The system has no room for it. The next wait tries again.
+            return
+        # Under the old numbers, so that nobody needs to know.
+        os.dup2(fresh.fileno(), self._selector.fileno(), inheritable=False)
+        os.dup2(fresh.fileno(), self._epoll.fileno(), inheritable=False)
+        fresh.close()
+        self._waits_in_doubt = 0
+        self.poll = self._poll_quickly
 
     def _poll_plainly(self, timeout: float | None) -> Events:
         return [(key.data, mask) for key, mask in self._selector.select(timeout)]

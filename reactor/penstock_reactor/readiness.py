@@ -7,6 +7,7 @@ just ended, one registration; it leaves nothing behind.
 
 import asyncio
 import functools
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .poller import Poller
@@ -54,6 +55,14 @@ def watched_fileno(loop: WatchingLoop, thing: Any) -> int:
         if number is None:
             raise
         return number
+
+
+def name_or_none(ask: Callable[[], Any]) -> Any:
+    """What `getsockname` or `getpeername` of a socket says; None when there is none, or none any more."""
+    try:
+        return ask()
+    except OSError:
+        return None
 
 
 async def wait_readable(loop: WatchingLoop, thing: object) -> None:

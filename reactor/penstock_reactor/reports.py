@@ -54,6 +54,15 @@ def watch_failed(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]
     handle_failed(loop, asyncio.Handle(function, args, loop, context), function, args, error)
 
 
+def transport_failed(loop: asyncio.AbstractEventLoop, transport: Any, error: BaseException, message: str) -> None:
+    """Report what ends a transport; the network's and the peer's failures are only worth a debug line."""
+    if not isinstance(error, OSError):
+        report = {"message": message, "exception": error, "transport": transport, "protocol": transport.get_protocol()}
+        loop.call_exception_handler(report)
+    elif loop.get_debug():
+        logger.debug("%r: %s", transport, message, exc_info=error)
+
+
 def describe_callback(callback: object, args: tuple[Any, ...]) -> str:
     """A callback as it should read in a log line: its name, its arguments, where it is written."""
     function = callback

@@ -32,7 +32,7 @@ async def sendfile(
 ) -> int:
     """Send `count` bytes of `file` from `offset`, or all to its end; how many were sent.
 
-    RuntimeError when the transport is closing or cannot; asyncio.SendfileNotAvailableError when the kernel cannot
+    RuntimeError when the transport is closing, cannot, or sends a file already; asyncio.SendfileNotAvailableError when the kernel cannot
     and `fallback` is false.
     """
     if transport.is_closing():
@@ -43,6 +43,8 @@ async def sendfile(
     if mode is _SendfileMode.FALLBACK and not fallback:
         raise RuntimeError(f"fallback is disabled and native sendfile is not supported for transport {transport!r}")
     check_part(file, offset, count)
+    if isinstance(transport.get_protocol(), _Valve):
+        raise RuntimeError(f"another file is on its way through {transport!r}")
     if mode is _SendfileMode.TRY_NATIVE:
         try:
             return await _lend_to_kernel(transport, file, offset, count)
@@ -138,10 +140,12 @@ async def send_blocks(
 
 
 async def _lend_to_kernel(transport: Any, file: Any, offset: int, count: int | None) -> int:
+    # First of all: who does not get it must not return it, for it is another's.
+    sock = transport.lend_socket()
     was_reading = transport.is_reading()
     transport.pause_reading()
     try:
-        sock = await transport.lend_socket()
+        await transport.wait_empty()
         return await send_in_kernel(sock, file, offset, count, transport.wait_writable)
     except OSError as exc:
         if transport.is_closing() and not isinstance(exc, ConnectionError):

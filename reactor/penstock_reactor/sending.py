@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 import enum
+import functools
 import itertools
 import os
 import socket
@@ -55,6 +57,7 @@ class Sending(WriteLimits):
     _poller: Poller
     _sock: socket.socket
     _fd: int
+    _context: contextvars.Context
     _is_closing: bool
     # What a half-made transport shows.
     _writing = Writing.CLOSED
@@ -142,7 +145,7 @@ class Sending(WriteLimits):
     def _queue_rest(self, pieces: list[Bytes], sent: int) -> None:
         """Queue what is left of `pieces` after the socket took `sent` bytes, and ask to be told when it takes more."""
         try:
-            self._poller.watch_writer(self._fd, self._on_writable)
+            self._poller.watch_writer(self._fd, functools.partial(self._context.run, self._on_writable))
         except OSError as exc:
             self._fail(exc, "Fatal error: the socket cannot be polled")
             return
@@ -216,14 +219,20 @@ class Sending(WriteLimits):
 
     # Lending the socket to sendfile.
 
-    async def lend_socket(self) -> socket.socket:
-        """Refuse writes until `return_socket`, wait until the queue has left, hand out the socket."""
+    def lend_socket(self) -> socket.socket:
+        """Refuse writes until `return_socket` and hand out the socket, which is to be used after `wait_empty`.
+
+        RuntimeError when somebody else has it, and when nothing can be written any more.
+        """
         if self._writing not in (DIRECT, Writing.QUEUED):
             raise RuntimeError(f"{self!r} cannot lend its socket now")
         self._writing = Writing.LENT
+        return self._sock
+
+    async def wait_empty(self) -> None:
+        """For the borrower: wait until the queue has left; ConnectionError when the connection ends meanwhile."""
         if self._queue:
             await self._wait_on_loan()
-        return self._sock
 
     async def wait_writable(self) -> None:
         """For the borrower: wait until the socket takes more; ConnectionError when the connection ends meanwhile."""

@@ -10,9 +10,11 @@ or not. On POSIX a loop without handlers leaves the wake-up descriptor alone.
 """
 
 import asyncio
+import contextlib
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -51,13 +53,12 @@ class Signals:
         except (OSError, ValueError) as error:
             self._unset_bell()
             raise RuntimeError(f"sig {number} cannot be caught") from error
-        self._drop(number)
         self._handles[number] = asyncio.Handle(callback, args, self._loop)
 
     def remove(self, number: int) -> bool:
         """Back to the system's own handling; False when there was no handler."""
         _check_number(number)
-        if not self._drop(number):
+        if self._handles.pop(number, None) is None:
             return False
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)
@@ -82,16 +83,13 @@ class Signals:
             self.remove(number)
 
     def _arrived(self, number: int, _frame: object) -> None:
+        self._loop.call_soon_threadsafe(self._run, number)
+
+    def _run(self, number: int) -> None:
+        # Whoever handles it by now: what has come is not lost when a handler is replaced.
         handle = self._handles.get(number)
         if handle is not None:
-            self._loop.call_soon_threadsafe(_run_unless_cancelled, handle)
-
-    def _drop(self, number: int) -> bool:
-        handle = self._handles.pop(number, None)
-        if handle is not None:
-            # It may have arrived already and stand in the ready queue.
-            handle.cancel()
-        return handle is not None
+            handle._run()
 
     def _set_bell(self) -> None:
         if self._displaced is not None:
@@ -100,17 +98,25 @@ class Signals:
             self._displaced = signal.set_wakeup_fd(self._poller.bell_fd, warn_on_full_buffer=False)
         except (ValueError, OSError) as error:
             raise RuntimeError(str(error)) from error
+        _claimants.add(self)
 
     def _unset_bell(self) -> None:
         still_needed = self._handles or (self._needs_bell and self._loop.is_running())
-        if self._displaced is not None and not still_needed:
-            displaced, self._displaced = self._displaced, None
-            signal.set_wakeup_fd(displaced)
+        if self._displaced is None or still_needed:
+            return
+        own, displaced, self._displaced = self._poller.bell_fd, self._displaced, None
+        _claimants.discard(self)
+        for other in _claimants:
+            if other._displaced == own:
+                other._displaced = displaced
+        current = signal.set_wakeup_fd(-1)
+        # If ours was displaced in its turn, it is not for us to change that. What we displaced may be closed by now.
+        with contextlib.suppress(OSError):
+            signal.set_wakeup_fd(displaced if current == own else current)
 
 
-def _run_unless_cancelled(handle: asyncio.Handle) -> None:
-    if not handle.cancelled():
-        handle._run()
+# Whose bells are set: one may go before another that displaced its bell, and its number may soon mean another file.
+_claimants: "weakref.WeakSet[Signals]" = weakref.WeakSet()
 
 
 def _check_number(number: int) -> None:

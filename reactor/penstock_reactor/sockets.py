@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 from .readiness import wait_readable, wait_writable
@@ -20,44 +21,24 @@ _BLOCKED = (BlockingIOError, InterruptedError)
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
-async def recv(loop: Any, sock: socket.socket, size: int) -> bytes:
+def recv(loop: Any, sock: socket.socket, size: int) -> Coroutine[Any, Any, bytes]:
     """Up to `size` bytes; empty at the end of the stream."""
-    _check(loop, sock)
-    while True:
-        try:
-            return sock.recv(size)
-        except _BLOCKED:
-            await wait_readable(loop, sock)
+    return _until_done(loop, sock, wait_readable, "recv", size)
 
 
-async def recv_into(loop: Any, sock: socket.socket, buffer: Buffer) -> int:
+def recv_into(loop: Any, sock: socket.socket, buffer: Buffer) -> Coroutine[Any, Any, int]:
     """Fill `buffer` as far as there are bytes; how many there were."""
-    _check(loop, sock)
-    while True:
-        try:
-            return sock.recv_into(buffer)
-        except _BLOCKED:
-            await wait_readable(loop, sock)
+    return _until_done(loop, sock, wait_readable, "recv_into", buffer)
 
 
-async def recvfrom(loop: Any, sock: socket.socket, size: int) -> tuple[bytes, Any]:
+def recvfrom(loop: Any, sock: socket.socket, size: int) -> Coroutine[Any, Any, tuple[bytes, Any]]:
     """One datagram, cut to `size` bytes, and the sender's address."""
-    _check(loop, sock)
-    while True:
-        try:
-            return sock.recvfrom(size)
-        except _BLOCKED:
-            await wait_readable(loop, sock)
+    return _until_done(loop, sock, wait_readable, "recvfrom", size)
 
 
-async def recvfrom_into(loop: Any, sock: socket.socket, buffer: Buffer, size: int) -> tuple[int, Any]:
+def recvfrom_into(loop: Any, sock: socket.socket, buffer: Buffer, size: int) -> Coroutine[Any, Any, tuple[int, Any]]:
     """One datagram into `buffer`, at most `size` bytes (0: its whole length); how many, and the sender's address."""
-    _check(loop, sock)
-    while True:
-        try:
-            return sock.recvfrom_into(buffer, size or len(buffer))
-        except _BLOCKED:
-            await wait_readable(loop, sock)
+    return _until_done(loop, sock, wait_readable, "recvfrom_into", buffer, size or len(buffer))
 
 
 async def sendall(loop: Any, sock: socket.socket, data: Buffer) -> None:
@@ -75,14 +56,9 @@ async def sendall(loop: Any, sock: socket.socket, data: Buffer) -> None:
             rest = rest[sent:]
 
 
-async def sendto(loop: Any, sock: socket.socket, data: Buffer, address: Any) -> int:
+def sendto(loop: Any, sock: socket.socket, data: Buffer, address: Any) -> Coroutine[Any, Any, int]:
     """Send one datagram to `address`; how many bytes were sent."""
-    _check(loop, sock)
-    while True:
-        try:
-            return sock.sendto(data, address)
-        except _BLOCKED:
-            await wait_writable(loop, sock)
+    return _until_done(loop, sock, wait_writable, "sendto", data, address)
 
 
 async def accept(loop: Any, sock: socket.socket) -> tuple[socket.socket, Any]:
@@ -113,6 +89,16 @@ async def connect(loop: Any, sock: socket.socket, address: Any) -> None:
         reason = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if reason:
             raise OSError(reason, f"Connect call failed {address}") from None
+
+
+async def _until_done(loop: Any, sock: socket.socket, wait: Any, method: str, *args: Any) -> Any:
+    # The method by its name, looked up each time: it may be another after a wait, as in CPython's own tests.
+    _check(loop, sock)
+    while True:
+        try:
+            return getattr(sock, method)(*args)
+        except _BLOCKED:
+            await wait(loop, sock)
 
 
 def _check(loop: Any, sock: socket.socket) -> None:

@@ -26,6 +26,8 @@ from .starting import start
 PIPE = subprocess.PIPE
 # A killed child is gone in a moment, unless the system will not let it go.
 REAP_TIMEOUT = 1.0
+# Transports carry bytes, unbuffered: what would make Popen's files anything else is refused.
+BYTES_ONLY = {"universal_newlines": False, "text": False, "encoding": None, "errors": None, "bufsize": 0}
 ProtocolFactory = Callable[[], asyncio.SubprocessProtocol]
 
 
@@ -70,17 +72,12 @@ async def start_child(
     stdin: Any = PIPE,
     stdout: Any = PIPE,
     stderr: Any = PIPE,
-    universal_newlines: bool = False,
-    bufsize: int = 0,
-    encoding: str | None = None,
-    errors: str | None = None,
-    text: bool | None = None,
     **options: Any,
 ) -> tuple[ChildTransport, asyncio.SubprocessProtocol]:
     """Start a child in the given ways; returns when its protocol was told."""
-    _check_bytes_only(
-        universal_newlines=universal_newlines, text=text, encoding=encoding, errors=errors, bufsize=bufsize
-    )
+    for name, only in BYTES_ONLY.items():
+        if options.pop(name, only) not in (only, None):
+            raise ValueError(f"{name} must be {only}")
     protocol = protocol_factory()
     popen = subprocess.Popen(
         command, stdin=stdin, stdout=stdout, stderr=stderr, universal_newlines=False, bufsize=0, **options
@@ -94,22 +91,6 @@ async def start_child(
         await transport._wait()
         raise
     return transport, protocol
-
-
-def _check_bytes_only(
-    *, universal_newlines: bool, text: bool | None, encoding: str | None, errors: str | None, bufsize: int
-) -> None:
-    """Transports carry bytes, unbuffered: what makes Popen's files anything else is refused."""
-    if universal_newlines:
-        raise ValueError("universal_newlines must be False")
-    if text:
-        raise ValueError("text must be False")
-    if encoding is not None:
-        raise ValueError("encoding must be None")
-    if errors is not None:
-        raise ValueError("errors must be None")
-    if bufsize != 0:
-        raise ValueError("bufsize must be 0")
 
 
 class ChildTransport(asyncio.SubprocessTransport):

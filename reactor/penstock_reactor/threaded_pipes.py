@@ -12,6 +12,7 @@ hit a reused descriptor elsewhere. The threads are daemons: they never hold up t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import os
@@ -149,6 +150,10 @@ class ThreadedWritePipeTransport(WriteLimits, _ThreadedTransport, asyncio.WriteT
             return
         self._state = State.CLOSING
         self._queue.put(None)
+        if self._thread is None and self._waiting:
+            # Written and closed within connection_made. Without a thread for it nothing leaves.
+            with contextlib.suppress(RuntimeError):
+                self._begin()
         if self._thread is None:
             self._lose(None)
 

@@ -5,7 +5,8 @@ TCP, over UNIX sockets, and over another one of itself (TLS in TLS).
 
 A connection's life is `Phase`. Its end is the hard part. Everything written leaves first, then a close_notify, then the peer's is
 awaited: closing the socket over unread bytes would make the system send a reset, which can destroy what the peer has not
-read yet. What the peer still sends meanwhile is skipped, up to a limit, and the wait has a time limit too.
+read yet. What the peer still sends meanwhile is skipped, up to a limit; what it sends after its own close_notify is not even read; and
+the wait has a time limit too.
 The sending half is `tls_sending.py`.
 """
 
@@ -18,6 +19,7 @@ from asyncio.log import logger
 from typing import Any
 
 from .contract import ReactorLoop
+from .reports import transport_failed
 from .tls_engine import Phase, TlsEngine, TlsOptions
 from .tls_sending import OPEN, SSLSending
 
@@ -302,6 +304,9 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
     def _skip(self) -> None:
         """After close(): take what the peer sends, look for its close_notify, and give nothing to anyone."""
         self._skipped_bytes += len(self._engine.read())
+        if self._engine.is_over:
+            # It has said all, and we may still be flushing: what comes now would be kept, for nobody reads it.
+            self._lower.pause_reading()
         self._send_output()
         if self._phase is Phase.CLOSING and (self._engine.is_over or self._skipped_bytes > SKIP_BYTES):
             self._lower.close()
@@ -324,12 +329,8 @@ class SSLTransport(SSLSending, asyncio.Transport, asyncio.Protocol):
             self._timer = None
 
     def _fail(self, exc: BaseException, message: str) -> None:
-        """Report what broke and cut the connection; the network's and the peer's failures are only worth a debug line."""
-        if not isinstance(exc, OSError):
-            report = {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-            self._loop.call_exception_handler(report)
-        elif self._loop.get_debug():
-            logger.debug("%r: %s", self, message, exc_info=True)
+        """Report what broke and cut the connection."""
+        transport_failed(self._loop, self, exc, message)
         self._failure = exc
         self._wake_waiter(exc)
         self.abort()

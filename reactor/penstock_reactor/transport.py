@@ -25,6 +25,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .contract import ReactorLoop
+from .readiness import name_or_none
+from .reports import transport_failed
 from .sending import Sending, Writing
 
 # 64 KiB, a usual size of blocks, and 1 KiB for what frames them: TLS records, chunk sizes.
@@ -56,9 +58,9 @@ class SocketTransport(Sending, asyncio.Transport):
         self, loop: ReactorLoop, sock: socket.socket, protocol: Any, *, peername: Any = ASK_THE_SOCKET, server: Any = None
     ) -> None:
         if peername is ASK_THE_SOCKET:
-            peername = _name(sock.getpeername)
+            peername = name_or_none(sock.getpeername)
         super().__init__()
-        self._names = {"sockname": _name(sock.getsockname), "peername": peername}
+        self._names = {"sockname": name_or_none(sock.getsockname), "peername": peername}
         self._loop = loop
         self._poller = loop._poller
         self._sock = sock
@@ -245,13 +247,8 @@ class SocketTransport(Sending, asyncio.Transport):
     # The end.
 
     def _fail(self, exc: BaseException, message: str) -> None:
-        """Report what broke and lose the connection; the network's own failures are only worth a debug line."""
-        if not isinstance(exc, OSError):
-            self._loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-            )
-        elif self._loop.get_debug():
-            logger.debug("%r: %s", self, message, exc_info=True)
+        """Report what broke and lose the connection."""
+        transport_failed(self._loop, self, exc, message)
         self._lose(exc)
 
     def _lose(self, exc: BaseException | None) -> None:
@@ -274,13 +271,6 @@ class SocketTransport(Sending, asyncio.Transport):
             if self._server is not None:
                 self._server._detach(self)
                 self._server = None
-
-
-def _name(ask: Callable[[], Any]) -> Any:
-    try:
-        return ask()
-    except OSError:
-        return None
 
 
 def _send_small_writes_at_once(sock: socket.socket) -> None:

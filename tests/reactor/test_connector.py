@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from penstock_reactor import EventLoop
-from penstock_reactor.connector import _interleaved
+from penstock_reactor.connector import _interleaved, _race
 from support.recorders import Recorder
 from support.streams import finish, needs_unix, turns
 
@@ -174,6 +174,41 @@ def test_a_cancelled_attempt_leaves_no_socket_open(loop: EventLoop) -> None:
 
     loop.run_until_complete(main())
     gc.collect()  # a socket left open warns, and pytest tells
+
+
+def test_a_caller_cancelled_while_the_losers_are_called_off_leaves_no_socket_open(
+    loop: EventLoop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    called_off = loop.create_future()
+    late, winner = pair
+
+    async def wins() -> socket.socket:
+        return winner
+
+    async def loses() -> socket.socket:
+        try:
+            await loop.create_future()
+        finally:
+            called_off.set_result(None)
+            await loop.create_future()
+        raise AssertionError
+
+    async def connects_too_late() -> socket.socket:
+        try:
+            await loop.create_future()
+        except asyncio.CancelledError:
+            pass
+        return late
+
+    async def main() -> None:
+        racing = asyncio.ensure_future(_race([loses, connects_too_late, wins], 0.01, []))
+        await called_off
+        racing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await racing
+
+    loop.run_until_complete(main())
+    assert winner.fileno() == late.fileno() == -1
 
 
 def test_addresses_are_interleaved_by_family() -> None:

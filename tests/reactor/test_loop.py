@@ -133,6 +133,21 @@ def test_the_loop_knows_whether_it_runs(loop: EventLoop) -> None:
         asyncio.get_running_loop()
 
 
+def test_a_run_that_cannot_begin_leaves_nothing_behind(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError("not now")
+
+    hooks = sys.get_asyncgen_hooks()
+    for part, method in ((loop._generators, "install"), (loop._signals, "enter")):
+        with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="not now"):
+            patched.setattr(part, method, refuse)
+            loop.run_forever()
+        assert not loop.is_running()
+        assert sys.get_asyncgen_hooks() == hooks
+        assert loop.run_until_complete(answer()) == 42
+    assert sys.get_asyncgen_hooks() == hooks
+
+
 def test_a_running_loop_cannot_be_run_again(loop: EventLoop) -> None:
     errors: list[BaseException] = []
 

@@ -1,6 +1,8 @@
 """The poller alone: sockets, a fake selector with a limit, threads that ring the bell."""
 
+import errno
 import os
+import select
 import selectors
 import socket
 import struct
@@ -11,7 +13,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from penstock_reactor.poller import READ, WRITE, Poller
+from penstock_reactor.poller import DOUBTFUL_WAITS, READ, WRITE, Poller
 from support.forks import forked
 
 Pair = tuple[socket.socket, socket.socket]
@@ -238,6 +240,128 @@ def test_letting_go_of_a_descriptor_closed_behind_our_back_does_not_fail(poller:
         assert poller.unwatch_writer(fd) is False
 
 
+needs_epoll = pytest.mark.skipif(
+    sys.platform != "linux" or sys.implementation.name != "cpython", reason="epoll alone goes on with what was closed"
+)
+
+
+def lose_a_number(poller: Poller) -> tuple[int, socket.socket, socket.socket]:
+    """Close a released socket of which there is a copy, as a child process has it; its number, the copy, and its peer."""
+    first, second = socket.socketpair()
+    fd = first.fileno()
+    poller.watch_reader(fd, fail, first)
+    poller.release_reader(fd, fail)
+    copy = first.dup()
+    first.close()
+    poller.let_go()
+    return fd, copy, second
+
+
+@needs_epoll
+def test_a_number_that_is_nobodys_and_yet_reported_is_reported_once(poller: Poller, pair: Pair) -> None:
+    fd = pair[0].fileno()
+    poller.watch_writer(fd, nothing)
+    _, copy, peer = lose_a_number(poller)
+    with copy, peer:
+        peer.send(b"x")
+        # What else is watched is told, now and later.
+        for _ in range(2):
+            assert ready(poller, 0) == {fd: WRITE}
+        assert [event[0] for event in poller._epoll.poll(0)] == [fd]
+        poller.watch_reader(fd, nothing)
+        pair[1].send(b"x")
+        assert ready(poller, 0) == {fd: READ | WRITE}
+        poller.unwatch_reader(fd)
+        poller.unwatch_writer(fd)
+        poller.asleep = True
+        poller.wake()
+        assert len(poller.poll(20)) == 1
+
+
+@needs_epoll
+def test_what_is_taken_away_while_its_report_is_on_its_way_is_no_reason_to_begin_anew(poller: Poller, pair: Pair) -> None:
+    poller._start_anew = fail  # type: ignore[method-assign]
+    for _ in range(3):
+        poller.watch_writer(pair[0].fileno(), nothing)
+        poller.watch_writer(pair[1].fileno(), nothing)
+        assert len(poller.poll(0)) == 2
+        for one in pair:
+            poller.unwatch_writer(one.fileno())
+        assert poller.poll(0) == []
+
+
+@needs_epoll
+def test_a_number_that_is_used_again_is_not_reported_for_ever_for_what_it_meant_before(poller: Poller, pair: Pair) -> None:
+    fd, copy, peer = lose_a_number(poller)
+    with copy, peer:
+        peer.send(b"x")
+        os.dup2(pair[0].fileno(), fd)
+        poller.watch_reader(fd, nothing)
+        assert ready(poller, 0) == {fd: READ}
+        waits = 1
+        while poller.poll(0):
+            waits += 1
+            assert waits <= DOUBTFUL_WAITS
+        pair[1].send(b"y")
+        assert ready(poller) == {fd: READ}
+        # It was begun anew once, and then no more.
+        poller._start_anew = fail  # type: ignore[method-assign]
+        assert all(poller.poll(0) for _ in range(2 * DOUBTFUL_WAITS))
+        poller.unwatch_reader(fd)
+        os.close(fd)
+
+
+@needs_epoll
+def test_a_released_watch_whose_owner_is_still_open_gives_no_reason_for_doubt(poller: Poller, pair: Pair) -> None:
+    poller._start_anew = fail  # type: ignore[method-assign]
+    for _ in range(2 * DOUBTFUL_WAITS):
+        poller.watch_reader(pair[0].fileno(), nothing, pair[0])
+        poller.release_reader(pair[0].fileno(), nothing)
+        poller.let_go()
+        assert poller.poll(0) == []
+
+
+@needs_epoll
+def test_a_set_begun_anew_leaves_out_what_was_closed_behind_our_back(poller: Poller, pair: Pair) -> None:
+    first, second = socket.socketpair()
+    poller.watch_reader(first.fileno(), fail)
+    _, copy, peer = lose_a_number(poller)
+    first.close()
+    with second, copy, peer:
+        peer.send(b"x")
+        assert poller.poll(0) == []
+        assert poller._epoll.poll(0) == []
+        poller.watch_writer(pair[0].fileno(), nothing)
+        assert ready(poller) == {pair[0].fileno(): WRITE}
+
+
+class Full:
+    """An epoll that has no room."""
+
+    def register(self, fd: int, events: int) -> None:
+        raise OSError(errno.ENOSPC, "no room for one more")
+
+
+def refuse() -> None:
+    raise OSError(errno.EMFILE, "too many open files")
+
+
+@needs_epoll
+@pytest.mark.parametrize("epoll", [refuse, Full])
+def test_without_room_for_a_new_set_the_old_one_serves_on(
+    poller: Poller, pair: Pair, monkeypatch: pytest.MonkeyPatch, epoll: Any
+) -> None:
+    _, copy, peer = lose_a_number(poller)
+    poller.watch_writer(pair[0].fileno(), nothing)
+    with copy, peer:
+        peer.send(b"x")
+        with monkeypatch.context() as patched:
+            patched.setattr(select, "epoll", epoll)
+            assert ready(poller, 0) == {pair[0].fileno(): WRITE}
+        assert ready(poller, 0) == {pair[0].fileno(): WRITE}
+        assert len(poller._epoll.poll(0)) == 1
+
+
 def test_a_poller_without_room_lets_go_of_what_was_released(narrow: Poller) -> None:
     sockets = [one for _ in range(2) for one in socket.socketpair()]
     for one in sockets[:3]:
@@ -437,7 +561,7 @@ def test_where_one_bad_descriptor_spoils_all_it_is_reported_once_and_dropped(nar
 
 
 def test_a_wait_that_fails_for_another_reason_fails(narrow: Poller) -> None:
-    narrow._selector.select = _broken  # type: ignore[method-assign]
+    narrow._selector.select = _broken
     with pytest.raises(OSError, match="broken"):
         narrow.poll(0)
 

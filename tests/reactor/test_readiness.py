@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from penstock_reactor import EventLoop
-from penstock_reactor.readiness import fileno, free_fileno, wait_readable, wait_writable
+from penstock_reactor.readiness import fileno, free_fileno, name_or_none, wait_readable, wait_writable
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -91,3 +91,9 @@ def test_a_cancelled_wait_does_not_take_a_later_one_with_it(loop: EventLoop, pai
         await second
 
     loop.run_until_complete(main())
+
+
+def test_the_name_of_a_socket_that_has_none_is_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert name_or_none(listener.getsockname) == listener.getsockname()
+        assert name_or_none(listener.getpeername) is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from penstock_reactor import EventLoop
-from penstock_reactor.reports import describe_callback
+from penstock_reactor.reports import describe_callback, transport_failed
 
 Reports = list[dict[str, Any]]
 
@@ -32,6 +32,27 @@ def test_a_report_names_the_callback_and_carries_the_exception(loop: EventLoop, 
     assert report["message"].startswith("Exception in callback boom(1, 'two') at ")
     assert str(report["exception"]) == "boom"
     assert report["handle"] is handle
+
+
+def test_what_ends_a_transport_is_reported_and_the_networks_failures_only_in_debug_mode(
+    loop: EventLoop, reports: Reports, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "asyncio")
+    protocol = asyncio.Protocol()
+
+    class Transport(asyncio.Transport):
+        def get_protocol(self) -> asyncio.Protocol:
+            return protocol
+
+    transport = Transport()
+    error, reset = ValueError("boom"), ConnectionResetError("gone")
+    transport_failed(loop, transport, error, "Fatal")
+    assert reports == [{"message": "Fatal", "exception": error, "transport": transport, "protocol": protocol}]
+    for debug in (False, True):
+        loop.set_debug(debug)
+        transport_failed(loop, transport, reset, "Fatal")
+        assert ("gone" in caplog.text) is debug
+    assert len(reports) == 1
 
 
 def test_a_readers_report_names_the_users_function(loop: EventLoop, reports: Reports) -> None:

@@ -146,6 +146,29 @@ def test_a_cancelled_sendfile_leaves_a_usable_transport(loop: EventLoop, pair: P
     loop.run_until_complete(main())
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_second_file_is_refused_while_the_first_leaves_and_the_first_arrives_whole(
+    loop: EventLoop, pair: Pair, file: Any, in_memory: bool
+) -> None:
+    async def main() -> None:
+        transport, protocol = await opened(loop, pair)
+        sending = asyncio.ensure_future(loop.sendfile(transport, io.BytesIO(CONTENT) if in_memory else file))
+        received = await read_exactly(pair[1], 100_000)
+        for second in (file, io.BytesIO(b"not this")):
+            with pytest.raises(RuntimeError):
+                await loop.sendfile(transport, second)
+            assert not transport.is_reading()
+        assert received + await read_exactly(pair[1], len(CONTENT) - len(received)) == CONTENT
+        assert await sending == len(CONTENT)
+        assert transport.get_protocol() is protocol and transport.is_reading()
+        transport.write(b"after")
+        assert await read_exactly(pair[1], 5) == b"after"
+        await finish(transport, protocol)
+
+    loop.run_until_complete(main())
+
+
 @needs_kernel
 def test_writes_are_refused_while_the_kernel_sends(loop: EventLoop, pair: Pair, file: Any) -> None:
     async def main() -> None:

@@ -1,6 +1,7 @@
 """The sending half: what leaves at once, what waits, and what is refused."""
 
 import asyncio
+import contextvars
 import logging
 import socket
 from typing import Any
@@ -136,6 +137,32 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(loop
     loop.run_until_complete(main())
 
 
+def test_the_protocol_resumes_in_the_connections_context(loop: EventLoop, pair: Pair) -> None:
+    var = contextvars.ContextVar("var", default="outer")
+    seen: list[str] = []
+
+    class Sets(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            var.set("inner")
+
+        def resume_writing(self) -> None:
+            seen.append(var.get())
+            super().resume_writing()
+
+    async def main() -> None:
+        protocol = Sets()
+        transport = opened(loop, pair[0], protocol)
+        for times in (1, 2):
+            written = flood(transport)
+            await read_exactly(pair[1], len(written))
+            await protocol.heard("resume_writing", times)
+        await finish(transport, protocol)
+
+    loop.run_until_complete(main())
+    assert seen == ["inner", "inner"] and var.get() == "outer"
+
+
 @pytest.mark.parametrize("data", ["text", 1, None, [b"x"], object()])
 def test_what_is_no_bytes_is_a_type_error(loop: EventLoop, pair: Pair, data: Any) -> None:
     protocol = Recorder()
@@ -198,9 +225,10 @@ def test_a_lent_socket_refuses_writes_until_it_is_returned(loop: EventLoop, pair
         protocol = Recorder()
         transport = opened(loop, pair[0], protocol)
         written = flood(transport)
-        lending = asyncio.ensure_future(transport.lend_socket())
+        assert transport.lend_socket() is pair[0]
+        emptying = asyncio.ensure_future(transport.wait_empty())
         await turns()
-        assert not lending.done()
+        assert not emptying.done()
         with pytest.raises(RuntimeError, match="sendfile is in progress"):
             transport.write(b"x")
         with pytest.raises(RuntimeError, match="sendfile is in progress"):
@@ -208,9 +236,9 @@ def test_a_lent_socket_refuses_writes_until_it_is_returned(loop: EventLoop, pair
         with pytest.raises(RuntimeError, match="sendfile is in progress"):
             transport.write_eof()
         with pytest.raises(RuntimeError, match="cannot lend"):
-            await transport.lend_socket()
+            transport.lend_socket()
         await read_exactly(pair[1], len(written))
-        assert await lending is pair[0]
+        await emptying
         await transport.wait_writable()
         transport.return_socket()
         transport.write(b"mine again")
@@ -225,11 +253,12 @@ def test_a_borrower_hears_of_the_end(loop: EventLoop, pair: Pair) -> None:
         protocol = Recorder()
         transport = opened(loop, pair[0], protocol)
         flood(transport)
-        lending = asyncio.ensure_future(transport.lend_socket())
+        transport.lend_socket()
+        emptying = asyncio.ensure_future(transport.wait_empty())
         await turns()
         transport.abort()
         with pytest.raises(ConnectionError):
-            await lending
+            await emptying
         with pytest.raises(ConnectionError):
             await transport.wait_writable()
         transport.return_socket()

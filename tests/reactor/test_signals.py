@@ -2,9 +2,11 @@
 
 import asyncio
 import contextvars
+import itertools
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ SECOND: int = getattr(signal, "SIGUSR2", None) or getattr(signal, "SIGBREAK")
 UNCATCHABLE = [number for name in ("SIGKILL", "SIGSTOP") if (number := getattr(signal, name, None))]
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
+Pair = tuple[socket.socket, socket.socket]
 Reports = list[dict[str, Any]]
 
 
@@ -137,6 +140,22 @@ def test_a_second_handler_replaces_the_first(loop: EventLoop) -> None:
     loop.run_forever()
 
 
+def test_a_signal_that_came_before_its_handler_was_replaced_goes_to_the_new_one(loop: EventLoop) -> None:
+    loop.add_signal_handler(FIRST, pytest.fail, "called")
+    send(FIRST)
+    loop.add_signal_handler(FIRST, loop.stop)
+    loop.run_forever()
+
+
+@on_posix
+def test_a_signal_that_comes_while_its_handler_is_added_is_not_lost(
+    loop: EventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "siginterrupt", lambda number, _: send(number))
+    loop.add_signal_handler(FIRST, loop.stop)
+    loop.run_forever()
+
+
 def test_removal_brings_the_default_handling_back(loop: EventLoop) -> None:
     former = signal.getsignal(signal.SIGINT)
     try:
@@ -176,6 +195,50 @@ def test_a_loop_without_handlers_leaves_the_wakeup_descriptor_alone(loop: EventL
     loop.close()
     assert wakeup_fd() == other._poller.bell_fd
     other.close()
+
+
+@on_posix
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_loops_give_the_wakeup_descriptor_back_in_any_order(loop: EventLoop, order: tuple[int, ...]) -> None:
+    loops = [loop, EventLoop(), EventLoop()]
+    open_fds = [each._poller.bell_fd for each in loops]
+    for number, each in zip((FIRST, SECOND, signal.SIGTERM), loops):
+        each.add_signal_handler(number, int)
+    for index in order:
+        open_fds.remove(loops[index]._poller.bell_fd)
+        loops[index].close()
+        # It is that of the last one who came and is still there.
+        assert wakeup_fd() == (open_fds[-1] if open_fds else -1)
+
+
+@on_posix
+def test_who_has_taken_the_wakeup_descriptor_since_keeps_it(loop: EventLoop, pair: Pair) -> None:
+    loop.add_signal_handler(FIRST, int)
+    signal.set_wakeup_fd(pair[0].fileno())
+    loop.remove_signal_handler(FIRST)
+    assert wakeup_fd() == pair[0].fileno()
+    signal.set_wakeup_fd(-1)
+
+
+@on_posix
+@pytest.mark.parametrize("needs_bell", [False, True])
+def test_a_displaced_wakeup_descriptor_that_was_closed_since_is_not_set_again(
+    loop: EventLoop, pair: Pair, needs_bell: bool
+) -> None:
+    loop._signals = Signals(loop, loop._poller, needs_bell)
+    signal.set_wakeup_fd(pair[0].fileno())
+
+    async def main() -> str:
+        loop.add_signal_handler(FIRST, int)
+        pair[0].close()
+        if needs_bell:
+            # Then it is given back when the run ends.
+            loop.remove_signal_handler(FIRST)
+        return "result"
+
+    assert loop.run_until_complete(main()) == "result"
+    loop.remove_signal_handler(FIRST)
+    assert wakeup_fd() == -1
 
 
 @pytest.mark.parametrize("number, error", [

@@ -83,6 +83,23 @@ def test_the_protocol_hears_the_whole_life_of_a_child(loop: EventLoop) -> None:
 
 
 @pytest.mark.usefixtures("ways")
+def test_a_child_gets_what_is_written_and_closed_in_connection_made(loop: EventLoop) -> None:
+    class Hasty(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.get_pipe_transport(0).write(b"hello")
+            transport.get_pipe_transport(0).close()
+
+    async def main() -> None:
+        transport, recorder = await loop.subprocess_exec(Hasty, *CAT)
+        await recorder.heard("connection_lost")
+        assert recorder.data(1) == b"hello"
+        transport.close()
+
+    run(loop, main())
+
+
+@pytest.mark.usefixtures("ways")
 def test_nothing_is_heard_before_connection_made_even_of_a_child_that_ends_at_once(loop: EventLoop) -> None:
     async def main() -> None:
         for _ in range(20):

@@ -200,6 +200,50 @@ def test_writes_leave_in_order_and_close_waits_for_them(loop: EventLoop, ends: E
     run(loop, main())
 
 
+@pytest.mark.parametrize("end", ["close", "write_eof"])
+def test_what_is_written_and_closed_in_connection_made_leaves_whole(loop: EventLoop, ends: Ends, end: str) -> None:
+    data = os.urandom(1 << 20)
+
+    class Hasty(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.write(data)
+            getattr(transport, end)()
+
+    async def main() -> None:
+        _, received = await reader(ends.reading)
+        _, sent = await connect(our_loop(), THREADED.write, Hasty, ends.writing)
+        assert isinstance(sent, Recorder)
+        assert await sent.heard("connection_lost") == ("connection_lost", None)
+        await received.heard("connection_lost")
+        assert received.data() == data
+        assert sent.names() == ["connection_made", "pause_writing", "resume_writing", "connection_lost"]
+
+    run(loop, main())
+
+
+def test_an_end_that_is_closed_in_connection_made_and_gets_no_thread_is_closed_all_the_same(
+    loop: EventLoop, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    class Hasty(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.write(b"never")
+            transport.close()
+
+    async def main() -> None:
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        _, recorder = await connect(our_loop(), THREADED.write, Hasty, ends.writing)
+        assert isinstance(recorder, Recorder)
+        await recorder.heard("connection_lost")
+
+    run(loop, main())
+    assert ends.writing.closed
+
+
 def test_abort_drops_what_waits(loop: EventLoop, ends: Ends) -> None:
     async def main() -> None:
         transport, recorder = await writer(ends.writing)

@@ -1,6 +1,7 @@
 """Sending over TLS: at once, later, in order, and within the write limits."""
 
 import asyncio
+import contextvars
 import logging
 import socket
 import ssl
@@ -20,8 +21,10 @@ from support.streams import PIECE, finish, flood
 Pair = tuple[socket.socket, socket.socket]
 
 
-async def opened(loop: EventLoop, sock: Any, peer_sock: socket.socket) -> tuple[SSLTransport, Recorder, Peer]:
-    protocol, peer = Recorder(), Peer(peer_sock)
+async def opened(
+    loop: EventLoop, sock: Any, peer_sock: socket.socket, protocol: Recorder | None = None
+) -> tuple[SSLTransport, Recorder, Peer]:
+    protocol, peer = protocol or Recorder(), Peer(peer_sock)
     shaking = asyncio.ensure_future(peer.shake_hands())
     transport = await open_secure(loop, sock, protocol, options(False))
     await shaking
@@ -77,6 +80,30 @@ def test_limits_of_zero_tell_exactly_when_all_has_left(loop: EventLoop, pair: Pa
         await finish(transport, protocol)
 
     loop.run_until_complete(main())
+
+
+def test_the_protocol_resumes_in_the_connections_context(loop: EventLoop, pair: Pair) -> None:
+    var = contextvars.ContextVar("var", default="outer")
+    seen: list[str] = []
+
+    class Sets(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            var.set("inner")
+
+        def resume_writing(self) -> None:
+            seen.append(var.get())
+            super().resume_writing()
+
+    async def main() -> None:
+        transport, protocol, peer = await opened(loop, *pair, Sets())
+        written = flood(transport)
+        assert await peer.read(len(written)) == written
+        await protocol.heard("resume_writing")
+        await finish(transport, protocol)
+
+    loop.run_until_complete(main())
+    assert seen == ["inner"] and var.get() == "outer"
 
 
 def test_however_little_the_socket_takes_at_once_all_leaves(loop: EventLoop, pair: Pair) -> None:

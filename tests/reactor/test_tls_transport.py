@@ -242,6 +242,24 @@ def test_a_peer_that_never_stops_sending_is_not_heard_for_ever(loop: EventLoop, 
     loop.run_until_complete(main())
 
 
+def test_a_peer_that_goes_on_after_its_goodbye_is_read_no_more(loop: EventLoop, pair: Pair) -> None:
+    async def main() -> None:
+        transport, protocol, peer = await opened(loop, pair)
+        flood(transport)
+        await peer.say_goodbye()
+        await protocol.heard("eof_received")
+        sent = 0
+        with pytest.raises(BlockingIOError):
+            while sent < 16 << 20:
+                sent += pair[1].send(b"\x17\x03\x03\x40\x00" + b"x" * 16384)
+                await turns()
+        assert transport._engine._incoming.pending < 1 << 20
+        assert not protocol.calls("connection_lost")
+        await finish(transport, protocol)
+
+    loop.run_until_complete(main())
+
+
 def test_a_peer_that_does_not_answer_the_goodbye_is_cut_off(loop: EventLoop, pair: Pair, reports: Reports) -> None:
     async def main() -> None:
         transport, protocol, _ = await opened(loop, pair, tls=options(False, shutdown_timeout=0.05))
