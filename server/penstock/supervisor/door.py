@@ -3,7 +3,7 @@
 One line of JSON in, `{"command": [...], "token": "..."}`, one line out, `{...}` or `{"error": "..."}`. The address is a
 Unix socket that only its owner may open. Where there are none (Windows) it is a TCP port of this machine, and a file
 in the socket's place tells the port and a token, which whoever reads the file may use. Nobody's file is overwritten:
-what lies there and answers is in use, and what is neither a socket nor such a file is somebody's.
+a socket on which anybody listens is in use, and what is neither a socket nor such a file is somebody's.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from typing import Any, Protocol
 
 from .fleet import Generation, Phase, Wanted
-from .knock import CannotReach, address_of, knock
+from .knock import CannotReach, knock
 from .worker import Worker
 
 _PATIENCE = 5.0
@@ -128,11 +128,13 @@ def _make_room(path: str) -> None:
     try:
         if not stat.S_ISSOCK(kind) and sys.platform != "win32":
             raise ValueError
-        address_of(path)
         knock(path, ["status"], _PATIENCE)
     except ValueError:
         raise DoorError(f"Cannot take commands at {path} (--control): there is a file that is not ours.") from None
-    except CannotReach:
+    except CannotReach as error:
+        # A socket is its listener's, whoever that is. A file of ours may name a port that is somebody else's by now.
+        if not isinstance(error.__cause__, (ConnectionError, ValueError) if sys.platform == "win32" else ConnectionRefusedError):
+            raise DoorError(f"Cannot take commands at {path} (--control): somebody may use it: {error}.") from None
         os.unlink(path)
     else:
         raise DoorError(f"Cannot take commands at {path} (--control): it is in use by another supervisor.")

@@ -26,7 +26,7 @@ _COLUMNS = ("worker", "pid", "generation", "phase", "age", "running", "answered"
 
 
 class CannotReach(Exception):
-    """Nobody takes commands there; the text says why."""
+    """Nobody takes commands there; the text says why, the cause is an OSError, or a ValueError for an answer that is none."""
 
 
 def main(words: list[str]) -> int:
@@ -66,9 +66,9 @@ def knock(path: str, command: list[str], patience: float | None = None) -> dict[
             with sock.makefile("rb") as said:
                 answer: dict[str, Any] = json.loads(said.readline())
     except OSError as error:
-        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from None
-    except ValueError:
-        raise CannotReach(f"who listens at {path} is no supervisor, or has just ended") from None
+        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from error
+    except ValueError as error:
+        raise CannotReach(f"who listens at {path} is no supervisor, or has just ended") from error
     return answer
 
 
@@ -81,7 +81,7 @@ def address_of(path: str) -> tuple[int, Any, str]:
             told = json.load(file)
         return socket.AF_INET, ("127.0.0.1", int(told["port"])), str(told["token"])
     except OSError as error:
-        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from None
+        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} does not say where a supervisor is") from None
 
