@@ -61,6 +61,7 @@ async def open_door(path: str, fleet: Fleet) -> AsyncIterator[None]:
     try:
         _make_room(path)
         server = await _listen(path, token, serve)
+        made = os.lstat(path)
     except OSError as error:
         raise DoorError(f"Cannot take commands at {path} (--control): {error.strerror or error}.") from None
     try:
@@ -68,7 +69,8 @@ async def open_door(path: str, fleet: Fleet) -> AsyncIterator[None]:
     finally:
         server.close()
         with suppress(OSError):
-            os.unlink(path)
+            if os.path.samestat(made, os.lstat(path)):
+                os.unlink(path)
 
 
 async def obey(fleet: Fleet, command: list[str]) -> dict[str, Any]:
@@ -86,8 +88,8 @@ async def obey(fleet: Fleet, command: list[str]) -> dict[str, Any]:
             raise ValueError(f"scale needs a number of workers, at least 1, not {' '.join(rest) or 'nothing'}")
         case ["reload"]:
             fleet.renew("penstock ctl")
-            wanted = fleet.status()["generation"]
-            while (status := fleet.status())["generation"] == wanted and status["state"] == "starting":
+            # Or a later one, which somebody has asked for meanwhile: then this one will never serve.
+            while (status := fleet.status())["state"] == "starting":
                 await asyncio.sleep(_LOOK)
             if status["state"] != "serving":
                 raise ValueError(f"generation {status['generation']} does not serve: {status['state']}; the log says why")
@@ -115,7 +117,7 @@ async def _answer(line: bytes, token: str, fleet: Fleet) -> dict[str, Any]:
         if token and not hmac.compare_digest(str(order.get("token")).encode(), token.encode()):
             raise ValueError("the token is wrong")
         return await obey(fleet, list(map(str, order["command"])))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return {"error": str(error)}
 
 

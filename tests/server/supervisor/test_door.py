@@ -19,7 +19,7 @@ from support.hangs import bounded
 from penstock.supervisor import door
 from penstock.supervisor.door import DoorError, obey, open_door, status_of
 from penstock.supervisor.fleet import Generation, Member, Phase, Wanted
-from penstock.supervisor.knock import CannotReach, knock
+from penstock.supervisor.knock import CannotReach, address_of, knock
 
 
 class Fleet:
@@ -106,6 +106,7 @@ def test_stop_scale_and_status_are_answered_at_once() -> None:
 @pytest.mark.parametrize("states, message", [
     ([(2, "starting"), (2, "starting"), (2, "serving")], "generation 2 serves"),
     ([(2, "starting"), (3, "serving")], "generation 3 serves"),
+    ([(2, "starting"), (3, "starting"), (3, "serving")], "generation 3 serves"),
 ])  # fmt: skip
 def test_a_reload_is_answered_when_the_new_ones_serve(
     states: list[tuple[int, str]], message: str, monkeypatch: pytest.MonkeyPatch
@@ -180,6 +181,17 @@ def test_commands_are_taken_at_an_address_that_only_its_owner_may_open_and_that_
     assert not path.exists()
     with pytest.raises(CannotReach, match="nobody takes commands at"):
         knock(str(path), ["status"])
+
+
+def test_what_somebody_else_has_put_there_meanwhile_stays(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "ctl"
+
+    def act() -> None:
+        (tmp_path / "thesis").write_text("my thesis")
+        (tmp_path / "thesis").replace(path)
+
+    at_the_door(path, Fleet(), act)
+    assert path.read_text() == "my thesis"
 
 
 def test_an_address_in_use_is_an_error_and_left_as_it_is(way: str, tmp_path: Path) -> None:
@@ -322,3 +334,17 @@ def test_nonsense_harms_nobody(octets: bytes, tmp_path: Path) -> None:
 
     at_the_door(path, fleet, act)
     assert fleet.told == []
+
+
+def test_brackets_without_end_are_answered_with_an_error(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "ctl"
+
+    def act() -> None:
+        family, address, _ = address_of(str(path))
+        with socket.socket(family) as sock:
+            sock.connect(address)
+            sock.sendall(b"[" * 60_000 + b"\n")
+            with sock.makefile("rb") as said:
+                assert "error" in json.loads(said.readline())
+
+    at_the_door(path, Fleet(), act)
