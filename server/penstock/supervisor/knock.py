@@ -31,27 +31,28 @@ class CannotReach(Exception):
 
 def main(words: list[str]) -> int:
     """Run `penstock ctl` with these arguments; the exit code."""
-    words, path, as_json = list(words), os.environ.get("PENSTOCK_CONTROL", ""), "--json" in words
+    rest, path, command = iter(words), os.environ.get("PENSTOCK_CONTROL", ""), list[str]()
     if not words or "-h" in words or "--help" in words:
         print(_USAGE)
         return 0 if words else 1
-    for number, word in enumerate(words):
+    for word in rest:
         if word == "--control":
-            path = "".join(words[number + 1 : number + 2])
-            del words[number : number + 2]
+            path = next(rest, "")
         elif word.startswith("--control="):
-            path = words.pop(number).partition("=")[2]
+            path = word.partition("=")[2]
+        elif word != "--json":
+            command.append(word)
     try:
         if not path:
             raise CannotReach("where? Name the supervisor's control address with --control PATH")
-        said = knock(path, [word for word in words if word != "--json"])
+        said = knock(path, command)
     except (CannotReach, ValueError) as error:
         print(f"penstock ctl: {error}", file=sys.stderr)
         return 1
     if "error" in said:
         print(f"penstock ctl: {said['error']}", file=sys.stderr)
         return 1
-    print(json.dumps(said, indent=2) if as_json else said.get("message") or table(said))
+    print(json.dumps(said, indent=2) if "--json" in words else said.get("message") or table(said))
     return 0
 
 
