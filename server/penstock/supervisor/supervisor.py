@@ -99,9 +99,7 @@ class Supervisor:
     def close(self) -> None:
         """Leave nothing: no worker, no socket. The signals are given back when the loop is closed."""
         for worker in list(self._workers.values()):
-            worker.kill()
-            worker.process.wait()
-            self._let_go(worker)
+            self._drop(worker)
         for sock in self._sockets:
             sock.close()
 
@@ -133,11 +131,12 @@ class Supervisor:
     # ── what happens ──
 
     def _tick(self) -> None:
+        # First, so that nothing that goes wrong stops the clock.
+        if not self._end.done():
+            self._loop.call_later(TICK, self._tick)
         for worker in self._workers.values():
             worker.words = 0
         self._act()
-        if not self._end.done():
-            self._loop.call_later(TICK, self._tick)
 
     def _on_word(self, worker: Worker) -> None:
         """Something came on a worker's line."""
@@ -278,12 +277,14 @@ class Supervisor:
         self._started += 1
         try:
             worker = self._workers[self._started] = Worker(self._started, generation, self._sockets, now)
-        except OSError as error:
-            _log.error("No process for a worker: %s", error)
-            self._generation = replace(self._generation, not_before=now + 1)
-        else:
             self._loop.add_reader(worker.control.fileno(), self._on_word, worker)
             self._loop.run_in_executor(None, worker.give, self._post)
+        except (OSError, RuntimeError) as error:
+            _log.error("No process for a worker: %s", error)
+            self._generation = replace(self._generation, not_before=now + 1)
+            # A process is there, but no thread to speak to it (RuntimeError).
+            if self._started in self._workers:
+                self._drop(self._workers[self._started])
 
     def _kill(self, worker: Worker, now: float) -> None:
         if worker.member.phase is Phase.STARTING:
@@ -301,6 +302,11 @@ class Supervisor:
         for sock in self._sockets:
             # The workers close theirs, too: later clients are refused at once instead of waiting for nobody.
             sock.close()
+
+    def _drop(self, worker: Worker) -> None:
+        worker.kill()
+        worker.process.wait()
+        self._let_go(worker)
 
     def _let_go(self, worker: Worker) -> None:
         self._loop.remove_reader(worker.control.fileno())
