@@ -93,7 +93,7 @@ class Supervisor:
         self._tick()
         if self._watcher is not None:
             # Kept here: asyncio keeps no task alive. It ends with the loop.
-            self._watching = self._loop.create_task(reload.watch(self._watcher, self._settings.reload_delay, self._on_change))
+            self._watching = self._loop.create_task(reload.watch(self._watcher, self._settings.reload_delay, self.renew))
         return await self._end
 
     def close(self) -> None:
@@ -123,10 +123,11 @@ class Supervisor:
         self._act()
 
     def renew(self, cause: str) -> None:
-        """Ask for a new generation."""
-        _log.info("%s: starting anew", cause)
-        self._generation = Generation(self._generation.number + 1)
-        self._act()
+        """Ask for a new generation, unless all is to end."""
+        if self._wanted.exit_code is None:
+            _log.info("%s: starting anew", cause)
+            self._generation = Generation(self._generation.number + 1)
+            self._act()
 
     # ── what happens ──
 
@@ -190,7 +191,8 @@ class Supervisor:
         self._balance.note()
         self._generation = after_look(self._generation, self._members(), self._wanted, now)
         _log.info("Ready: %s", worker)
-        if self._generation.is_proven and not self._is_announced:
+        # Who is to end has closed its sockets.
+        if self._generation.is_proven and not self._is_announced and self._wanted.exit_code is None:
             self._is_announced = True
             self._announce(self._sockets)
 
@@ -221,12 +223,10 @@ class Supervisor:
 
     def _on_hangup(self) -> None:
         """SIGHUP: a rolling restart; but when it was the terminal that went away, the end. The shell may say it again."""
-        if self._wanted.exit_code is not None:
-            return
-        if self._has_terminal and not os.isatty(0):
-            self.stop()
-        else:
+        if not self._has_terminal or os.isatty(0):
             self.renew("SIGHUP")
+        elif self._wanted.exit_code is None:
+            self.stop()
 
     # ── what is done ──
 
@@ -328,7 +328,3 @@ class Supervisor:
                 self._loop.add_signal_handler(getattr(signal, name), handler)
         if is_main:
             on_close(lambda: self._loop.call_soon_threadsafe(self.stop))
-
-    def _on_change(self, what: str) -> None:
-        if self._wanted.exit_code is None:
-            self.renew(what)

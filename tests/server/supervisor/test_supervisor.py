@@ -587,6 +587,32 @@ def test_the_clock_is_looked_at_again_whatever_goes_wrong(play: Play, monkeypatc
     play(scene)
 
 
+def test_who_is_ready_when_all_is_to_end_is_announced_no_more(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        bench.supervisor.stop()
+        # Before anything is done about it.
+        one.far.say("ready")
+        bench.supervisor._listen(one)
+        assert one.member.phase is Phase.READY and bench.announced == []
+
+    play(scene)
+
+
+def test_nothing_starts_anew_when_all_is_to_end(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        bench.supervisor.stop()
+        bench.supervisor.renew("penstock ctl")
+        await bench.turns()
+        assert "starting anew" not in caplog.text and bench.supervisor.status()["generation"] == 1
+
+    play(scene)
+
+
 def test_signals_stop_restart_and_scale(play: Play) -> None:
     async def scene(bench: Bench) -> None:
         workers = await bench.start()
