@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -175,6 +176,28 @@ def test_a_process_that_cannot_be_had_leaves_nothing_open(
             Handover(listeners)
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+@pytest.mark.parametrize("name, chances", [("pipe", 2), ("dup", 1)])
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="nobody tells what is open")
+def test_where_descriptors_are_short_none_is_left_open(
+    name: str, chances: int, listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses at the first, second … chance."""
+    real, before = getattr(os, name), len(os.listdir("/proc/self/fd"))
+    for chance in range(chances):
+        given = iter([real] * chance)
+
+        def short(*words: Any, given: Iterator[Any] = given) -> Any:
+            for function in given:
+                return function(*words)
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="Too many") as caught:
+            patch.setattr(os, name, short)
+            Handover(listeners)
+        # Also while the traceback holds what was made.
+        assert len(os.listdir("/proc/self/fd")) == before and caught
 
 
 def test_inherited_numbers_hold_though_the_supervisor_closes_its_sockets_meanwhile(
