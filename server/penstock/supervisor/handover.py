@@ -117,7 +117,7 @@ def _start(ear: int, voice: int, inherited: Sequence[int]) -> "subprocess.Popen[
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
     # The current folder is not to shadow the standard library, unless penstock itself is found through it.
     home = os.path.abspath(os.path.join(__file__, "../../.."))
-    safe = [] if os.getcwd() == home else ["-P"]
+    safe = [] if os.path.samefile(os.curdir, home) else ["-P"]
     # Out of an archive (.pyz), which no child would find by itself.
     way = ["-c", _OF_ARCHIVE.format(home, _MODULE)] if os.path.isfile(home) else ["-m", _MODULE]
     command = [sys.executable, *flags, *safe, *way]

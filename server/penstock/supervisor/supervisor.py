@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -86,6 +86,9 @@ class Supervisor:
         self._looked_at = self._loop.time()
         self._end: asyncio.Future[int] = self._loop.create_future()
         self._has_terminal = os.isatty(0)
+        self._folder = os.curdir
+        with suppress(FileNotFoundError):
+            self._folder = os.getcwd()
         self._install()
 
     async def run(self) -> int:
@@ -275,6 +278,9 @@ class Supervisor:
 
     def _start(self, generation: int, now: float) -> None:
         self._started += 1
+        # One that was removed and made anew is another, though it has the same name.
+        with suppress(OSError):
+            os.chdir(self._folder)
         try:
             worker = self._workers[self._started] = Worker(self._started, generation, self._sockets, now)
             self._loop.add_reader(worker.control.fileno(), self._on_word, worker)

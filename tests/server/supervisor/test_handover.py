@@ -270,3 +270,17 @@ def test_the_stand_in_for_shared_sockets_is_as_strict_as_windows() -> None:
             sitecustomize.fromshare(sitecustomize.share(sock, 1))
         assert caught.value.errno == sitecustomize.NOT_A_SOCKET
     assert threading.active_count() < 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder in which somebody is can go there")
+def test_a_child_is_started_though_the_folder_we_are_in_has_gone(
+    way: str, listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    given = Handover(listeners)
+    given.give({})
+    assert len(hear(given)[1]) == 2
+    assert finish(given) == 4
