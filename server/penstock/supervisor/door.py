@@ -123,12 +123,10 @@ async def _answer(line: bytes, token: str, fleet: Fleet) -> dict[str, Any]:
 
 def _make_room(path: str) -> None:
     """Remove what a supervisor left that was killed. Raises DoorError when somebody is there."""
-    try:
-        kind = os.lstat(path).st_mode
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return
     try:
-        if not stat.S_ISSOCK(kind) and sys.platform != "win32":
+        if not stat.S_ISSOCK(os.lstat(path).st_mode) and sys.platform != "win32":
             raise ValueError
         knock(path, ["status"], _PATIENCE)
     except ValueError:

@@ -328,9 +328,8 @@ class Supervisor:
             "SIGTTIN": lambda: self.scale(self._wanted.count + 1), "SIGCHLD": self._act,
             "SIGTTOU": lambda: self.scale(max(1, self._wanted.count - 1)),
         }  # fmt: skip
-        is_main = threading.current_thread() is threading.main_thread()
-        for name, handler in handlers.items():
-            if is_main and hasattr(signal, name):
-                self._loop.add_signal_handler(getattr(signal, name), handler)
-        if is_main:
+        if threading.current_thread() is threading.main_thread():
+            for name, handler in handlers.items():
+                if hasattr(signal, name):
+                    self._loop.add_signal_handler(getattr(signal, name), handler)
             on_close(lambda: self._loop.call_soon_threadsafe(self.stop))
