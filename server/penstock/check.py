@@ -1,11 +1,12 @@
 """`penstock check MODULE[:ATTR] [options]`: all that a start would do, tried and told, and nothing served.
 
 Shows the settings that hold and where each was written, then what is dangerous or in vain; looks for the files, reads the
-certificates, binds the addresses, imports the application and runs its lifespan up and down. What the application prints
-goes to standard error; standard output has the report, as text or, with --json, for programs. The exit code is that of
-the start: 0, 1 for settings, files and addresses, 3 for the application.
+certificates, binds the addresses, opens that for commands, imports the application and runs its lifespan up and down. What
+the application prints goes to standard error; standard output has the report, as text or, with --json, for programs. The
+exit code is that of the start: 0, 1 for settings, files and addresses, 3 for the application.
 """
 
+import asyncio
 import ipaddress
 import json
 import os
@@ -20,6 +21,7 @@ from . import cli, log, runner
 from .listener import ListenError, bind, url_of
 from .settings import Settings, options
 from .sources import Found
+from .supervisor.door import DoorError, open_door
 from .tls import TlsError, context_of
 
 _HELP = """usage: penstock check MODULE[:ATTR] [options] [--all] [--json]
@@ -94,7 +96,7 @@ def examine(found: Found) -> tuple[int, list[Finding]]:
     """The exit code that a start would have, and all that was seen."""
     settings = found.settings
     findings = [Finding(level, "options", text) for level, text in found.notes]
-    findings += [*_dangers(found), *_look_for_files(settings), *_try_sockets(settings)]
+    findings += [*_dangers(found), *_look_for_files(settings), *_try_sockets(settings), *_try_door(settings)]
     with redirect_stdout(sys.stderr):
         try:
             findings += [Finding(level, "options", text) for level, text in cli.beliefs(settings)]
@@ -153,10 +155,9 @@ def _look_for_files(settings: Settings) -> Iterator[Finding]:
                 yield Finding("error", option.name, f"there is no {kind} {os.path.abspath(path)}")
             elif not os.access(path, os.R_OK):
                 yield Finding("error", option.name, f"this user may not read the {kind} {os.path.abspath(path)}")
-    for name, path in (("ready_file", settings.ready_file), ("control", settings.control)):
-        folder = os.path.dirname(os.path.abspath(path or ""))
-        if path and not os.access(folder, os.W_OK):
-            yield Finding("error", name, f"nothing can be written in the folder {folder}")
+    folder = os.path.dirname(os.path.abspath(settings.ready_file or ""))
+    if settings.ready_file and not os.access(folder, os.W_OK):
+        yield Finding("error", "ready_file", f"nothing can be written in the folder {folder}")
 
 
 def _try_sockets(settings: Settings) -> Iterator[Finding]:
@@ -169,6 +170,18 @@ def _try_sockets(settings: Settings) -> Iterator[Finding]:
     for sock in sockets:
         yield Finding("ok", "address", f"{url_of(sock, settings)} can be listened on")
         sock.close()
+
+
+def _try_door(settings: Settings) -> Iterator[Finding]:
+    async def open_and_close(nobody: Any) -> None:
+        # Who knocks at this moment is told an error.
+        async with open_door(settings.control, nobody):
+            pass
+
+    try:
+        asyncio.run(open_and_close(None))
+    except DoorError as error:
+        yield Finding("error", "control", str(error))
 
 
 # -- the report

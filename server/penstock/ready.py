@@ -1,13 +1,15 @@
 """Telling that requests are taken: a line for each address, for people, and a file for programs that wait.
 
-The file is JSON, `{"addresses": ["http://127.0.0.1:8000"], "pid": 1234}`, and appears whole. It goes with the server; one
-that a killed server left behind goes at the start, lest it be taken for ours.
+The file is JSON, `{"addresses": ["http://127.0.0.1:8000"], "pid": 1234}`, and appears whole. It goes with the server that
+made it; one that a killed server left behind goes at the start, lest it be taken for ours. One whose process lives stays
+until ours takes its place (on Windows, where nobody is asked whether a process lives, it goes at the start, too).
 """
 
 import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -23,12 +25,15 @@ class Announcement:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._path = path = settings.ready_file
-        # Beside it, because only within a file system does renaming put it there whole.
-        self._draft = f"{path}.{os.getpid()}"
         if path is not None:
             try:
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
+                # From now on whole, for the application may go to another folder.
+                self._path = os.path.abspath(path)
+                # Beside it, because only within a file system does renaming put it there whole.
+                self._draft = f"{self._path}.{os.getpid()}"
+                if _maker_of(self._path) in (None, os.getpid()) or sys.platform == "win32":
+                    with suppress(FileNotFoundError):
+                        os.unlink(path)
                 self._write("")
             except OSError as error:
                 raise ListenError(f"Cannot write {path}: {error.strerror or error}. Choose another with --ready-file.") from None
@@ -50,8 +55,19 @@ class Announcement:
         """Nothing is served any more."""
         for path in (self._path, self._draft) if self._path is not None else ():
             with suppress(OSError):
-                os.unlink(path)
+                if path == self._draft or _maker_of(path) == os.getpid():
+                    os.unlink(path)
 
     def _write(self, text: str) -> None:
         with open(self._draft, "w", encoding="utf-8") as file:
             file.write(text)
+
+
+def _maker_of(path: str) -> int | None:
+    """The process of which the file tells; None for one that is no more, or when there is no such file."""
+    with suppress(OSError, ValueError, LookupError, TypeError, OverflowError), open(path, encoding="utf-8") as file:
+        maker = int(json.load(file)["pid"])
+        if sys.platform != "win32":
+            os.kill(maker, 0)
+        return maker
+    return None

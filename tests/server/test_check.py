@@ -165,9 +165,9 @@ def test_an_address_that_cannot_be_had_ends_with_1_and_the_rest_is_tried(app: st
 @pytest.mark.skipif(os.name == "nt", reason="there are no Unix sockets there")
 def test_what_is_bound_leaves_nothing(app: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "ready.json").write_text("of a server that runs")
-    code, result = report(capsys, app, "--uds", "s", "--ready-file", "ready.json")
-    assert ("address", "unix:s can be listened on") in findings(result, "ok")
-    assert not (folder / "s").exists()
+    code, result = report(capsys, app, "--uds", "s", "--ready-file", "ready.json", "--control", "ctl")
+    assert code == 0 and ("address", "unix:s can be listened on") in findings(result, "ok")
+    assert not (folder / "s").exists() and not (folder / "ctl").exists()
     assert (folder / "ready.json").read_text() == "of a server that runs"
 
 
@@ -175,7 +175,8 @@ def test_what_is_bound_leaves_nothing(app: str, folder: Path, capsys: pytest.Cap
     ("--reload --reload-dir gone", "reload_dirs", "there is no folder "),
     ("--reload --reload-dir file", "reload_dirs", "there is no folder "),
     ("--ssl-certfile gone.pem", "ssl_certfile", "there is no file "),
-    ("--control gone/ctl", "control", "nothing can be written in the folder "),
+    ("--control gone/ctl", "control", "Cannot take commands at gone/ctl (--control): "),
+    ("--control file", "control", "Cannot take commands at file (--control): "),
     ("--ready-file gone/ready.json", "ready_file", "nothing can be written in the folder "),
 ])
 def test_files_that_are_not_there_end_with_1(

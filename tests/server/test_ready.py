@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -42,6 +43,47 @@ def test_the_file_is_there_while_requests_are_taken_and_only_then(tmp_path: Path
             "addresses": [f"http://127.0.0.1:{sock.getsockname()[1]}"], "pid": os.getpid()}
         assert os.listdir(tmp_path) == ["ready.json"]
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is asked there whether a process lives")
+def test_the_file_of_a_server_that_runs_is_not_taken_from_it_by_a_start_that_fails(tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    path.write_text(json.dumps({"addresses": [], "pid": os.getppid()}))
+    Announcement(Settings(ready_file=str(path))).close()
+    assert os.listdir(tmp_path) == ["ready.json"]
+    # One that serves elsewhere takes its place.
+    with closing(Announcement(Settings(ready_file=str(path)))) as announcement:
+        announcement.make([])
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_file_of_a_server_that_came_after_stays_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    with closing(Announcement(Settings(ready_file=str(path)))) as announcement:
+        announcement.make([])
+        path.write_text(json.dumps({"addresses": [], "pid": os.getppid()}))
+    assert os.listdir(tmp_path) == ["ready.json"]
+
+
+@pytest.mark.parametrize("left", ['{"pid": %d}' % os.getpid(), '{"pid": %d}' % (1 << 30), '{"pid": %d}' % (1 << 70), "[]", "\xff", ""])
+def test_what_a_killed_server_left_goes_at_the_start(left: str, tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    path.write_text(left, encoding="latin-1")
+    with closing(Announcement(Settings(ready_file=str(path)))):
+        assert not path.exists()
+
+
+def test_the_file_stands_where_it_was_asked_for_though_the_application_goes_to_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with closing(Announcement(Settings(ready_file="ready.json"))) as announcement:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        announcement.make([])
+        assert sorted(os.listdir(tmp_path)) == ["elsewhere", "ready.json"]
+    assert os.listdir(tmp_path) == ["elsewhere"] and os.listdir(tmp_path / "elsewhere") == []
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,26 @@ def test_after_a_bad_save_the_old_code_serves_on_until_it_is_mended(fleet: Fleet
         load.wait_until_answered(b"three")
         assert server.stderr.count("SyntaxError") == 1
     assert load.failures == []
+
+
+@posix
+@pytest.mark.parametrize("meanwhile", ["", "The code from before serves on"])
+def test_a_project_whose_folder_goes_and_comes_back_is_served_on(meanwhile: str, tmp_path: Path) -> None:
+    """The folder in which all stand is another one then, as after a switch of branches."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    write(folder, "one")
+    with serving("main:app", "--no-access-log", "--reload", cwd=folder) as server:
+        shutil.rmtree(folder)
+        if meanwhile:
+            server.wait_line(meanwhile)
+            assert get(server) == b"one"
+        folder.mkdir()
+        write(folder, "two")
+        eventually(lambda: get(server) == b"two")
+        write(folder, "three")
+        eventually(lambda: get(server) == b"three")
+        assert not os.path.exists("/proc") or str(folder) in [os.readlink(f"/proc/{each}/cwd") for each in children(server.pid)]
 
 
 def test_a_module_that_could_never_be_imported_is_watched_all_the_same(fleet: Fleet, tmp_path: Path) -> None:

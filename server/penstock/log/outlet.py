@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
+from weakref import WeakSet
 
 MOST_WAITING = 1 << 20
 """Characters that wait for the reader at most."""
@@ -36,13 +37,18 @@ class Outlet:
     def __init__(self, stream: TextIO, tell_drops: Callable[[int], str]) -> None:
         self._stream = stream
         self._tell_drops = tell_drops
+        self._is_closed = False
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        """With no line, no thread and no lock that anybody holds: at first, and again in a forked child."""
         self._lines: deque[str] = deque()
         # Characters put and written: two counters, so that each has one writer and none needs a lock.
         self._put = 0
         self._written = 0
         self._dropped = 0
         self._is_resting = True
-        self._is_closed = False
         self._stuck_at = -1
         self._wake = threading.Event()
         self._news = threading.Condition()
@@ -79,7 +85,7 @@ class Outlet:
         self._wake.set()
 
     def _rouse(self) -> None:
-        """The thread rests, or there is none yet, or (after a fork, at the interpreter's end) none any more."""
+        """The thread rests, or there is none yet, or (at the interpreter's end) none any more."""
         # What the application has printed comes first, and does not wait for its buffer to fill. Not in the other thread,
         # which might do it in the midst of a line.
         with suppress(OSError, ValueError):
@@ -124,6 +130,13 @@ class Outlet:
         with self._news:
             self._written += sum(map(len, lines))
             self._news.notify_all()
+
+
+_all: WeakSet[Outlet] = WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    # The thread stays with the parent, which also writes what waits.
+    os.register_at_fork(after_in_child=lambda: list(map(Outlet._begin, _all)))
 
 
 def _write(stream: TextIO, text: str) -> None:

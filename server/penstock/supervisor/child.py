@@ -160,8 +160,10 @@ def _end_with_supervisor(lifeline: int, settings: Settings) -> None:
         # It has heard nothing from us for a while, and wonders where we stand.
         if sys.__stderr__ is not None:
             # In one piece, for others may be asked at this moment, and not by the log, whose lock may be what holds us.
-            with suppress(OSError):
-                os.write(2, "".join(_where_threads_stand()).encode(errors="backslashreplace"))
+            text = "".join(_where_threads_stand()).encode(errors="backslashreplace")
+            # By another thread: perhaps nobody reads it, and the supervisor's end is to be seen all the same.
+            with suppress(RuntimeError):
+                threading.Thread(target=os.write, args=(2, text), daemon=True).start()
     for limit in (settings.timeout_graceful_shutdown, settings.timeout_shutdown, _LAST_GRACE):
         time.sleep(_FOR_EVER if limit is None else limit)
     os._exit(runner.FORCED)

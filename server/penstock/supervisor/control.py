@@ -34,9 +34,11 @@ class Control:
     def say(self, word: str, **more: Any) -> None:
         """Send a message. One that cannot arrive is lost without a word: the end of the other side is heard, not said."""
         self._unsent += json.dumps({"word": word, **more}).encode() + b"\n"
-        self._socket.settimeout(_PATIENCE)
-        self._send()
-        self._socket.setblocking(False)
+        # A line that is closed has no timeout either.
+        with suppress(OSError):
+            self._socket.settimeout(_PATIENCE)
+            self._send()
+            self._socket.setblocking(False)
 
     def mention(self, word: str, **more: Any) -> None:
         """Send a message of which the next one says the same anew: waits for nobody, and is left out when there is no room."""

@@ -3,7 +3,7 @@
 One line of JSON in, `{"command": [...], "token": "..."}`, one line out, `{...}` or `{"error": "..."}`. The address is a
 Unix socket that only its owner may open. Where there are none (Windows) it is a TCP port of this machine, and a file
 in the socket's place tells the port and a token, which whoever reads the file may use. Nobody's file is overwritten:
-what lies there and answers is in use, and what is neither a socket nor such a file is somebody's.
+a socket on which anybody listens is in use, and what is neither a socket nor such a file is somebody's.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from typing import Any, Protocol
 
 from .fleet import Generation, Phase, Wanted
-from .knock import CannotReach, address_of, knock
+from .knock import CannotReach, knock
 from .worker import Worker
 
 _PATIENCE = 5.0
@@ -61,6 +61,7 @@ async def open_door(path: str, fleet: Fleet) -> AsyncIterator[None]:
     try:
         _make_room(path)
         server = await _listen(path, token, serve)
+        made = os.lstat(path)
     except OSError as error:
         raise DoorError(f"Cannot take commands at {path} (--control): {error.strerror or error}.") from None
     try:
@@ -68,7 +69,8 @@ async def open_door(path: str, fleet: Fleet) -> AsyncIterator[None]:
     finally:
         server.close()
         with suppress(OSError):
-            os.unlink(path)
+            if os.path.samestat(made, os.lstat(path)):
+                os.unlink(path)
 
 
 async def obey(fleet: Fleet, command: list[str]) -> dict[str, Any]:
@@ -86,8 +88,8 @@ async def obey(fleet: Fleet, command: list[str]) -> dict[str, Any]:
             raise ValueError(f"scale needs a number of workers, at least 1, not {' '.join(rest) or 'nothing'}")
         case ["reload"]:
             fleet.renew("penstock ctl")
-            wanted = fleet.status()["generation"]
-            while (status := fleet.status())["generation"] == wanted and status["state"] == "starting":
+            # Or a later one, which somebody has asked for meanwhile: then this one will never serve.
+            while (status := fleet.status())["state"] == "starting":
                 await asyncio.sleep(_LOOK)
             if status["state"] != "serving":
                 raise ValueError(f"generation {status['generation']} does not serve: {status['state']}; the log says why")
@@ -115,24 +117,24 @@ async def _answer(line: bytes, token: str, fleet: Fleet) -> dict[str, Any]:
         if token and not hmac.compare_digest(str(order.get("token")).encode(), token.encode()):
             raise ValueError("the token is wrong")
         return await obey(fleet, list(map(str, order["command"])))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return {"error": str(error)}
 
 
 def _make_room(path: str) -> None:
     """Remove what a supervisor left that was killed. Raises DoorError when somebody is there."""
-    try:
-        kind = os.lstat(path).st_mode
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return
     try:
-        if not stat.S_ISSOCK(kind) and sys.platform != "win32":
+        if not stat.S_ISSOCK(os.lstat(path).st_mode) and sys.platform != "win32":
             raise ValueError
-        address_of(path)
         knock(path, ["status"], _PATIENCE)
     except ValueError:
         raise DoorError(f"Cannot take commands at {path} (--control): there is a file that is not ours.") from None
-    except CannotReach:
+    except CannotReach as error:
+        # A socket is its listener's, whoever that is. A file of ours may name a port that is somebody else's by now.
+        if not isinstance(error.__cause__, (ConnectionError, ValueError) if sys.platform == "win32" else ConnectionRefusedError):
+            raise DoorError(f"Cannot take commands at {path} (--control): somebody may use it: {error}.") from None
         os.unlink(path)
     else:
         raise DoorError(f"Cannot take commands at {path} (--control): it is in use by another supervisor.")

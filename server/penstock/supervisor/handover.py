@@ -50,20 +50,23 @@ class Handover:
         self._given: list[Any] = [self._childs_control, *sockets]
         # Inherited now, under numbers that hold even when ours are closed meanwhile.
         self._inherited = [] if _CAN_SHARE else [each.fileno() for each in self._given]
-        self._hears, childs_voice = os.pipe()
-        childs_ear, self.lifeline = os.pipe()
-        """Ours to hold open as long as the child is to live."""
-        # A number of its own: when a child has died early, the lifeline's may be another child's by the time of `give`.
-        self._tells = os.dup(self.lifeline)
+        ends: list[int] = []
         try:
+            ends += os.pipe()
+            ends += os.pipe()
+            # A number of its own: when a child has died early, the lifeline's may be another child's by the time of `give`.
+            ends.append(os.dup(ends[3]))
+            self._hears, childs_voice, childs_ear, self.lifeline, self._tells = ends
+            """The lifeline is ours to hold open as long as the child is to live."""
             self.process = _start(childs_ear, childs_voice, self._inherited)
         except BaseException:
-            for end in (self._hears, self._tells, self.lifeline):
+            for end in ends:
                 os.close(end)
+            for sock in (self.control, self._childs_control):
+                sock.close()
             raise
-        finally:
-            os.close(childs_ear)
-            os.close(childs_voice)
+        os.close(childs_ear)
+        os.close(childs_voice)
         self.pid = self.process.pid
         """The interpreter's, once it has spoken and before it can do anything; with a launcher between, `process` has another."""
 
@@ -114,7 +117,7 @@ def _start(ear: int, voice: int, inherited: Sequence[int]) -> "subprocess.Popen[
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
     # The current folder is not to shadow the standard library, unless penstock itself is found through it.
     home = os.path.abspath(os.path.join(__file__, "../../.."))
-    safe = [] if os.getcwd() == home else ["-P"]
+    safe = [] if os.path.samefile(os.curdir, home) else ["-P"]
     # Out of an archive (.pyz), which no child would find by itself.
     way = ["-c", _OF_ARCHIVE.format(home, _MODULE)] if os.path.isfile(home) else ["-m", _MODULE]
     command = [sys.executable, *flags, *safe, *way]

@@ -26,32 +26,33 @@ _COLUMNS = ("worker", "pid", "generation", "phase", "age", "running", "answered"
 
 
 class CannotReach(Exception):
-    """Nobody takes commands there; the text says why."""
+    """Nobody takes commands there; the text says why, the cause is an OSError, or a ValueError for an answer that is none."""
 
 
 def main(words: list[str]) -> int:
     """Run `penstock ctl` with these arguments; the exit code."""
-    words, path, as_json = list(words), os.environ.get("PENSTOCK_CONTROL", ""), "--json" in words
+    rest, path, command = iter(words), os.environ.get("PENSTOCK_CONTROL", ""), list[str]()
     if not words or "-h" in words or "--help" in words:
         print(_USAGE)
         return 0 if words else 1
-    for number, word in enumerate(words):
+    for word in rest:
         if word == "--control":
-            path = "".join(words[number + 1 : number + 2])
-            del words[number : number + 2]
+            path = next(rest, "")
         elif word.startswith("--control="):
-            path = words.pop(number).partition("=")[2]
+            path = word.partition("=")[2]
+        elif word != "--json":
+            command.append(word)
     try:
         if not path:
             raise CannotReach("where? Name the supervisor's control address with --control PATH")
-        said = knock(path, [word for word in words if word != "--json"])
+        said = knock(path, command)
     except (CannotReach, ValueError) as error:
         print(f"penstock ctl: {error}", file=sys.stderr)
         return 1
     if "error" in said:
         print(f"penstock ctl: {said['error']}", file=sys.stderr)
         return 1
-    print(json.dumps(said, indent=2) if as_json else said.get("message") or table(said))
+    print(json.dumps(said, indent=2) if "--json" in words else said.get("message") or table(said))
     return 0
 
 
@@ -66,9 +67,9 @@ def knock(path: str, command: list[str], patience: float | None = None) -> dict[
             with sock.makefile("rb") as said:
                 answer: dict[str, Any] = json.loads(said.readline())
     except OSError as error:
-        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from None
-    except ValueError:
-        raise CannotReach(f"who listens at {path} is no supervisor, or has just ended") from None
+        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from error
+    except ValueError as error:
+        raise CannotReach(f"who listens at {path} is no supervisor, or has just ended") from error
     return answer
 
 
@@ -81,7 +82,7 @@ def address_of(path: str) -> tuple[int, Any, str]:
             told = json.load(file)
         return socket.AF_INET, ("127.0.0.1", int(told["port"])), str(told["token"])
     except OSError as error:
-        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from None
+        raise CannotReach(f"nobody takes commands at {path} ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} does not say where a supervisor is") from None
 

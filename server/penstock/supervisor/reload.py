@@ -54,8 +54,8 @@ async def watch(watcher: Watcher, delay: float, on_change: Callable[[str], None]
 
 
 def _short(path: str) -> str:
-    """From here, if that is a way: on Windows there is none to another drive."""
+    """From here, if that is a way: on Windows there is none to another drive, and where we are may be gone."""
     try:
         return os.path.relpath(path)
-    except ValueError:
+    except (ValueError, FileNotFoundError):
         return path

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -86,6 +86,9 @@ class Supervisor:
         self._looked_at = self._loop.time()
         self._end: asyncio.Future[int] = self._loop.create_future()
         self._has_terminal = os.isatty(0)
+        self._folder = os.curdir
+        with suppress(FileNotFoundError):
+            self._folder = os.getcwd()
         self._install()
 
     async def run(self) -> int:
@@ -93,15 +96,13 @@ class Supervisor:
         self._tick()
         if self._watcher is not None:
             # Kept here: asyncio keeps no task alive. It ends with the loop.
-            self._watching = self._loop.create_task(reload.watch(self._watcher, self._settings.reload_delay, self._on_change))
+            self._watching = self._loop.create_task(reload.watch(self._watcher, self._settings.reload_delay, self.renew))
         return await self._end
 
     def close(self) -> None:
         """Leave nothing: no worker, no socket. The signals are given back when the loop is closed."""
         for worker in list(self._workers.values()):
-            worker.kill()
-            worker.process.wait()
-            self._let_go(worker)
+            self._drop(worker)
         for sock in self._sockets:
             sock.close()
 
@@ -125,19 +126,21 @@ class Supervisor:
         self._act()
 
     def renew(self, cause: str) -> None:
-        """Ask for a new generation."""
-        _log.info("%s: starting anew", cause)
-        self._generation = Generation(self._generation.number + 1)
-        self._act()
+        """Ask for a new generation, unless all is to end."""
+        if self._wanted.exit_code is None:
+            _log.info("%s: starting anew", cause)
+            self._generation = Generation(self._generation.number + 1)
+            self._act()
 
     # ── what happens ──
 
     def _tick(self) -> None:
+        # First, so that nothing that goes wrong stops the clock.
+        if not self._end.done():
+            self._loop.call_later(TICK, self._tick)
         for worker in self._workers.values():
             worker.words = 0
         self._act()
-        if not self._end.done():
-            self._loop.call_later(TICK, self._tick)
 
     def _on_word(self, worker: Worker) -> None:
         """Something came on a worker's line."""
@@ -191,7 +194,8 @@ class Supervisor:
         self._balance.note()
         self._generation = after_look(self._generation, self._members(), self._wanted, now)
         _log.info("Ready: %s", worker)
-        if self._generation.is_proven and not self._is_announced:
+        # Who is to end has closed its sockets.
+        if self._generation.is_proven and not self._is_announced and self._wanted.exit_code is None:
             self._is_announced = True
             self._announce(self._sockets)
 
@@ -222,12 +226,10 @@ class Supervisor:
 
     def _on_hangup(self) -> None:
         """SIGHUP: a rolling restart; but when it was the terminal that went away, the end. The shell may say it again."""
-        if self._wanted.exit_code is not None:
-            return
-        if self._has_terminal and not os.isatty(0):
-            self.stop()
-        else:
+        if not self._has_terminal or os.isatty(0):
             self.renew("SIGHUP")
+        elif self._wanted.exit_code is None:
+            self.stop()
 
     # ── what is done ──
 
@@ -276,14 +278,19 @@ class Supervisor:
 
     def _start(self, generation: int, now: float) -> None:
         self._started += 1
+        # One that was removed and made anew is another, though it has the same name.
+        with suppress(OSError):
+            os.chdir(self._folder)
         try:
             worker = self._workers[self._started] = Worker(self._started, generation, self._sockets, now)
-        except OSError as error:
-            _log.error("No process for a worker: %s", error)
-            self._generation = replace(self._generation, not_before=now + 1)
-        else:
             self._loop.add_reader(worker.control.fileno(), self._on_word, worker)
             self._loop.run_in_executor(None, worker.give, self._post)
+        except (OSError, RuntimeError) as error:
+            _log.error("No process for a worker: %s", error)
+            self._generation = replace(self._generation, not_before=now + 1)
+            # A process is there, but no thread to speak to it (RuntimeError).
+            if self._started in self._workers:
+                self._drop(self._workers[self._started])
 
     def _kill(self, worker: Worker, now: float) -> None:
         if worker.member.phase is Phase.STARTING:
@@ -302,6 +309,11 @@ class Supervisor:
             # The workers close theirs, too: later clients are refused at once instead of waiting for nobody.
             sock.close()
 
+    def _drop(self, worker: Worker) -> None:
+        worker.kill()
+        worker.process.wait()
+        self._let_go(worker)
+
     def _let_go(self, worker: Worker) -> None:
         self._loop.remove_reader(worker.control.fileno())
         worker.close()
@@ -316,13 +328,8 @@ class Supervisor:
             "SIGTTIN": lambda: self.scale(self._wanted.count + 1), "SIGCHLD": self._act,
             "SIGTTOU": lambda: self.scale(max(1, self._wanted.count - 1)),
         }  # fmt: skip
-        is_main = threading.current_thread() is threading.main_thread()
-        for name, handler in handlers.items():
-            if is_main and hasattr(signal, name):
-                self._loop.add_signal_handler(getattr(signal, name), handler)
-        if is_main:
+        if threading.current_thread() is threading.main_thread():
+            for name, handler in handlers.items():
+                if hasattr(signal, name):
+                    self._loop.add_signal_handler(getattr(signal, name), handler)
             on_close(lambda: self._loop.call_soon_threadsafe(self.stop))
-
-    def _on_change(self, what: str) -> None:
-        if self._wanted.exit_code is None:
-            self.renew(what)

@@ -212,6 +212,36 @@ os.wait()
     assert (done.stdout, done.stderr) == ("parent\nchild\n", "")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_forked_while_the_thread_is_busy_has_one_of_its_own_and_no_line_of_its_parents() -> None:
+    program = """
+import os, signal, sys, warnings
+from penstock.log import outlet
+signal.alarm(20)
+warnings.simplefilter("ignore")
+outlet.INTERVAL = 0.5
+out = outlet.Outlet(sys.stdout, str)
+out.put("parent")
+while out._is_resting or out._lines: pass
+out.put("parent again")
+assert out._lines
+# As the other thread may.
+out._news.acquire()
+if os.fork() == 0:
+    signal.alarm(20)
+    out.put("child")
+    while not out._is_resting or out._lines: out._wake.set()
+    out.put("child again")
+    out.flush()
+    os._exit(0)
+out._news.release()
+os.wait()
+out.close()
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=30)
+    assert (sorted(done.stdout.split("\n")), done.stderr) == (sorted(["parent", "parent again", "child", "child again", ""]), "")
+
+
 PROGRAM = """
 import logging, os, sys
 from penstock import log

@@ -43,6 +43,19 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": repr((sys.argv, __name__)).encode()})
 """
 
+# Its standard error is a pipe from which nobody reads, and which takes no more.
+FILLED_UP = """
+import os
+reader, writer = os.pipe()
+os.dup2(writer, 2)
+os.set_blocking(2, False)
+try:
+    while os.write(2, b"x" * 65536):
+        pass
+except BlockingIOError:
+    os.set_blocking(2, True)
+import asyncio"""
+
 
 class Child:
     """A worker process with this test in the supervisor's place."""
@@ -284,6 +297,21 @@ def test_a_blocked_worker_does_not_outlive_its_supervisor_either(start: Any, mon
         begin = time.monotonic()
         assert child.output.wait_end() == 1
         assert time.monotonic() - begin < 15
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a pipe cannot be made to wait for nobody")
+def test_one_that_is_asked_and_whose_answer_nobody_reads_does_not_outlive_its_supervisor(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("main.py").write_text(APP.replace("import asyncio", FILLED_UP))
+    child = start(timeout_graceful_shutdown=0, timeout_shutdown=0.01)
+    child.wait_word("ready")
+    with socket.create_connection(child.address) as client:
+        client.sendall(request("/block"))
+        child.output.wait_line("blocking")
+        child.worker.question()
+        child.worker.close()
+        assert child.output.process.wait(15) == 1
 
 
 def test_without_a_post_there_is_nothing_to_do(start: Any) -> None:

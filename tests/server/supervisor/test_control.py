@@ -113,6 +113,14 @@ def test_nobody_who_listens_no_more_is_waited_for(ends: Ends, monkeypatch: pytes
     assert control.hear() is None
 
 
+def test_what_is_said_on_a_line_that_is_closed_is_lost_without_a_word(ends: Ends) -> None:
+    control, other = ends
+    control.close()
+    control.say("worn")
+    control.mention("beat")
+    assert other.recv(10) == b""
+
+
 def test_brackets_without_end_are_nonsense_and_nothing_worse(ends: Ends) -> None:
     control, other = ends
     other.sendall(b"[" * 100_000 + b"\n")

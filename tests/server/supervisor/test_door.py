@@ -5,7 +5,9 @@ import re
 import socket
 import stat
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,7 @@ from support.hangs import bounded
 from penstock.supervisor import door
 from penstock.supervisor.door import DoorError, obey, open_door, status_of
 from penstock.supervisor.fleet import Generation, Member, Phase, Wanted
-from penstock.supervisor.knock import CannotReach, knock
+from penstock.supervisor.knock import CannotReach, address_of, knock
 
 
 class Fleet:
@@ -104,6 +106,7 @@ def test_stop_scale_and_status_are_answered_at_once() -> None:
 @pytest.mark.parametrize("states, message", [
     ([(2, "starting"), (2, "starting"), (2, "serving")], "generation 2 serves"),
     ([(2, "starting"), (3, "serving")], "generation 3 serves"),
+    ([(2, "starting"), (3, "starting"), (3, "serving")], "generation 3 serves"),
 ])  # fmt: skip
 def test_a_reload_is_answered_when_the_new_ones_serve(
     states: list[tuple[int, str]], message: str, monkeypatch: pytest.MonkeyPatch
@@ -180,6 +183,17 @@ def test_commands_are_taken_at_an_address_that_only_its_owner_may_open_and_that_
         knock(str(path), ["status"])
 
 
+def test_what_somebody_else_has_put_there_meanwhile_stays(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "ctl"
+
+    def act() -> None:
+        (tmp_path / "thesis").write_text("my thesis")
+        (tmp_path / "thesis").replace(path)
+
+    at_the_door(path, Fleet(), act)
+    assert path.read_text() == "my thesis"
+
+
 def test_an_address_in_use_is_an_error_and_left_as_it_is(way: str, tmp_path: Path) -> None:
     path, fleet = tmp_path / "ctl", Fleet()
 
@@ -204,6 +218,69 @@ def test_what_a_killed_supervisor_left_is_in_nobodys_way(way: str, tmp_path: Pat
         with socket.create_server(("127.0.0.1", 0)) as free:
             path.write_text(json.dumps({"port": free.getsockname()[1], "token": "old"}))
     at_the_door(path, Fleet(), lambda: knock(str(path), ["status"]))
+
+
+@contextmanager
+def somebody(family: int, address: Any, says: bytes | None) -> Iterator[socket.socket]:
+    """A program that listens there and answers everybody with `says`, or nobody."""
+
+    def answer() -> None:
+        with suppress(OSError):
+            while says is not None:
+                with listener.accept()[0] as client:
+                    client.recv(1000)
+                    client.sendall(says)
+
+    with socket.socket(family) as listener:
+        listener.bind(address)
+        listener.listen()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield listener
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets")
+@pytest.mark.parametrize("says", [b"-ERR unknown command\n", b"", None])
+def test_another_programs_socket_stays_whatever_it_says(
+    says: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "_PATIENCE", 0.1)
+    path = tmp_path / "database"
+    with somebody(socket.AF_UNIX, str(path), says):
+        before = path.stat()
+        with pytest.raises(DoorError, match="somebody may use it: (nobody takes commands at .*timed out|who listens at .* is no supervisor)"):
+            at_the_door(path, Fleet(), lambda: None)
+        assert os.path.samestat(before, path.stat())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets")
+def test_a_socket_that_cannot_be_asked_stays(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(DoorError, match="somebody may use it"):
+            at_the_door(path, Fleet(), lambda: None)
+        assert path.is_socket()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a listener is woken in another way there")
+@pytest.mark.parametrize("says", [b"-ERR unknown command\n", None])
+def test_a_supervisors_file_whose_port_is_anothers_by_now_goes_and_a_silent_ones_stays(
+    says: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.supervisor.door.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr("penstock.supervisor.knock.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(door, "_PATIENCE", 0.1)
+    path = tmp_path / "ctl"
+    with somebody(socket.AF_INET, ("127.0.0.1", 0), says) as other:
+        path.write_text(json.dumps({"port": other.getsockname()[1], "token": "old"}))
+        with nullcontext() if says is not None else pytest.raises(DoorError, match="somebody may use it"):
+            at_the_door(path, Fleet(), lambda: None)
+        assert path.exists() == (says is None)
 
 
 def test_somebodys_file_is_not_overwritten(way: str, tmp_path: Path) -> None:
@@ -257,3 +334,17 @@ def test_nonsense_harms_nobody(octets: bytes, tmp_path: Path) -> None:
 
     at_the_door(path, fleet, act)
     assert fleet.told == []
+
+
+def test_brackets_without_end_are_answered_with_an_error(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "ctl"
+
+    def act() -> None:
+        family, address, _ = address_of(str(path))
+        with socket.socket(family) as sock:
+            sock.connect(address)
+            sock.sendall(b"[" * 60_000 + b"\n")
+            with sock.makefile("rb") as said:
+                assert "error" in json.loads(said.readline())
+
+    at_the_door(path, Fleet(), act)

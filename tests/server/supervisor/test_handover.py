@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -177,6 +178,28 @@ def test_a_process_that_cannot_be_had_leaves_nothing_open(
         assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
+@pytest.mark.parametrize("name, chances", [("pipe", 2), ("dup", 1)])
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="nobody tells what is open")
+def test_where_descriptors_are_short_none_is_left_open(
+    name: str, chances: int, listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses at the first, second … chance."""
+    real, before = getattr(os, name), len(os.listdir("/proc/self/fd"))
+    for chance in range(chances):
+        given = iter([real] * chance)
+
+        def short(*words: Any, given: Iterator[Any] = given) -> Any:
+            for function in given:
+                return function(*words)
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="Too many") as caught:
+            patch.setattr(os, name, short)
+            Handover(listeners)
+        # Also while the traceback holds what was made.
+        assert len(os.listdir("/proc/self/fd")) == before and caught
+
+
 def test_inherited_numbers_hold_though_the_supervisor_closes_its_sockets_meanwhile(
     listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -247,3 +270,17 @@ def test_the_stand_in_for_shared_sockets_is_as_strict_as_windows() -> None:
             sitecustomize.fromshare(sitecustomize.share(sock, 1))
         assert caught.value.errno == sitecustomize.NOT_A_SOCKET
     assert threading.active_count() < 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder in which somebody is can go there")
+def test_a_child_is_started_though_the_folder_we_are_in_has_gone(
+    way: str, listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    given = Handover(listeners)
+    given.give({})
+    assert len(hear(given)[1]) == 2
+    assert finish(given) == 4

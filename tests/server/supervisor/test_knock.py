@@ -59,7 +59,10 @@ def supervisor(path: Path, says: bytes) -> Iterator[list[Any]]:
     thread.join()
 
 
-@pytest.mark.parametrize("words", [["scale", "3", "--control", "ctl"], ["--control=ctl", "scale", "3"]])
+@pytest.mark.parametrize("words", [
+    ["scale", "3", "--control", "ctl"], ["--control=ctl", "scale", "3"], ["--control=a", "--control=ctl", "scale", "3"],
+    ["scale", "--control", "a", "--control", "ctl", "3"],
+])  # fmt: skip
 def test_a_command_is_told_and_what_is_said_is_printed(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

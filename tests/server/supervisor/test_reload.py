@@ -1,5 +1,6 @@
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,12 @@ def test_a_path_that_cannot_be_told_from_here_is_told_whole(monkeypatch: pytest.
 
     monkeypatch.setattr(os.path, "relpath", refuse)
     assert reload._short("D:/main.py") == "D:/main.py"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder in which somebody is can go there")
+def test_a_path_is_told_whole_when_the_folder_we_are_in_has_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert reload._short("/src/main.py") == "/src/main.py"

@@ -550,6 +550,69 @@ def test_when_the_system_has_no_process_it_tries_again(play: Play, caplog: pytes
     play(scene)
 
 
+def test_where_there_is_no_thread_to_speak_to_a_process_none_is_left_and_it_tries_again(
+    play: Play, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*words: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene(bench: Bench) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.loop, "run_in_executor", refuse)
+            (one,) = await bench.start()
+        assert one.is_killed and one.control.fileno() == -1 and bench.phases() == []
+        assert "No process for a worker: can't start new thread" in caplog.text
+        await bench.pass_time(1.5)
+        assert bench.phases() == [(2, Phase.STARTING)]
+
+    play(scene)
+
+
+def test_the_clock_is_looked_at_again_whatever_goes_wrong(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(timeout_startup=5)
+        bench.loop.set_exception_handler(lambda loop, context: None)
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.supervisor, "_act", fail)
+            bench.clock.advance(1)
+            await bench.turns()
+        for _ in range(10):
+            bench.clock.advance(1)
+            await bench.turns()
+        assert one.is_killed
+
+    play(scene)
+
+
+def test_who_is_ready_when_all_is_to_end_is_announced_no_more(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        bench.supervisor.stop()
+        # Before anything is done about it.
+        one.far.say("ready")
+        bench.supervisor._listen(one)
+        assert one.member.phase is Phase.READY and bench.announced == []
+
+    play(scene)
+
+
+def test_nothing_starts_anew_when_all_is_to_end(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        bench.supervisor.stop()
+        bench.supervisor.renew("penstock ctl")
+        await bench.turns()
+        assert "starting anew" not in caplog.text and bench.supervisor.status()["generation"] == 1
+
+    play(scene)
+
+
 def test_signals_stop_restart_and_scale(play: Play) -> None:
     async def scene(bench: Bench) -> None:
         workers = await bench.start()
