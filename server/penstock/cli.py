@@ -71,6 +71,8 @@ def complain(error: Exception) -> int:
 
 def serve(found: "Found") -> int:
     """Serve in this process, or in workers where the settings want several or a reload; the exit code."""
+    import json
+
     from . import log, runner
 
     app, settings = found.app, found.settings
