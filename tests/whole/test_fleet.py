@@ -236,6 +236,16 @@ def test_a_signal_of_the_terminal_in_its_first_moments_leaves_a_worker_untouched
         assert "KeyboardInterrupt" not in server.stderr and "died" not in server.stderr
 
 
+def test_one_that_is_told_to_go_alone_has_a_successor_at_once_and_has_not_died(fleet: Fleet, tmp_path: Path) -> None:
+    with fleet("--workers", "2") as server:
+        # More often than those that die by themselves would be replaced without a pause.
+        for number in range(3, 6):
+            victim = max(wait_all_serve(tmp_path, 2), key=lambda each: int(each["worker"]))
+            os.kill(victim["pid"], signal.SIGTERM)
+            server.wait_line(f"Ready: worker {number} ")
+        assert "died" not in server.stderr and "has ended" not in server.stderr
+
+
 # -- the worn
 
 

@@ -100,6 +100,8 @@ class _Line:
         runner.freeze()
         self.control.say("ready")
         self._tell_beat()
+        # Kept here: asyncio keeps no task alive. It ends with the loop.
+        self._leaving = self._loop.create_task(self._tell_leaving())
 
     def tell_files(self) -> None:
         """Which files the application is made of, as far as they are loaded, if there are more than were told."""
@@ -114,9 +116,14 @@ class _Line:
         self._loop.remove_reader(self.control.fileno())
         self.control.close()
 
+    async def _tell_leaving(self) -> None:
+        """Who was told to end by somebody else says so at once: by the next beat one that is idle is gone."""
+        await self.stopping.first.wait()
+        self.control.say("leaving")
+
     def _tell_beat(self) -> None:
         self.tell_files()
-        # Who was told to end by somebody else says so, or nobody would look for a successor yet.
+        # Again, lest it take this for a sign that all is well.
         word, server = "leaving" if self.stopping.first.is_set() else "beat", self._server
         self._told_running = server.running
         self.control.mention(word, running=server.running, answered=server.answered, memory=resident())

@@ -208,7 +208,9 @@ class Supervisor:
         if worker.member.phase is Phase.STARTING:
             self._note_failure(worker, f"The {worker} ended before it was ready: {worker.describe_end()}", now)
         elif worker.member.phase is Phase.READY and self._wanted.exit_code is None:
-            _log.error("The %s died: %s. Another takes its place.", worker, worker.describe_end())
+            # An application that ends its process without a mistake has not crashed; but it is paced like one that has.
+            level, how = (logging.ERROR, "died") if worker.process.returncode else (logging.WARNING, "has ended")
+            _log.log(level, "The %s %s: %s. Another takes its place.", worker, how, worker.describe_end())
             self._generation = after_crash(self._generation, worker.member, now, by_others=worker.is_ended_by_others)
         self._let_go(worker)
 

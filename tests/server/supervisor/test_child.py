@@ -254,6 +254,15 @@ def test_told_to_end_by_a_signal_it_says_so_while_it_drains(start: Any) -> None:
         child.wait_word("leaving")
 
 
+def test_told_to_end_by_a_signal_when_it_is_idle_it_says_so_before_it_is_gone(start: Any) -> None:
+    child = start()
+    child.wait_word("ready")
+    child.wait_word("beat")
+    send(child.worker.pid, signal.SIGTERM)
+    child.wait_word("leaving")
+    assert child.output.wait_end() == 0
+
+
 def test_when_the_supervisor_is_gone_it_finishes_and_ends(start: Any) -> None:
     child = start()
     child.wait_word("ready")

@@ -289,6 +289,18 @@ def test_one_that_dies_by_itself_is_replaced_at_once_and_then_more_and_more_slow
     play(scene)
 
 
+def test_one_that_ends_in_peace_has_not_died(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        await bench.end(one)
+        (record,) = caplog.records
+        assert record.getMessage() == "The worker 1 (process 10000001) has ended: code 0. Another takes its place."
+        assert record.levelname == "WARNING" and len(FakeWorker.made) == 2
+
+    play(scene)
+
+
 def test_those_that_are_killed_by_others_are_replaced_at_once_every_time(play: Play) -> None:
     async def scene(bench: Bench) -> None:
         await bench.start(2)
