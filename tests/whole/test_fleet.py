@@ -376,6 +376,18 @@ def test_a_blocked_worker_is_shown_and_others_serve(fleet: Fleet) -> None:
             assert client.answer().body == b"one"
 
 
+def test_a_blocked_worker_is_shown_before_it_is_killed_at_the_end(fleet: Fleet) -> None:
+    with fleet("--timeout-graceful-shutdown", "0", "--timeout-shutdown", "1") as server:
+        with Client((server.host, server.port)) as client:
+            client.send(request("/block?300"))
+            server.wait_line("blocking")
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_line("is still retiring. It stands here:")
+            server.wait_line(r'main\.py", line \d+ in app')
+            server.wait_line("Killing worker 1 .*, which does not end")
+            assert server.wait_end() == 0
+
+
 # -- commands
 
 

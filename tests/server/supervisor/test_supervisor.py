@@ -430,6 +430,22 @@ def test_what_holds_a_worker_is_asked_before_it_is_killed(play: Play, caplog: py
     play(scene)
 
 
+def test_at_the_end_it_is_asked_too_whatever_it_was_asked_before(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(timeout_graceful_shutdown=5, timeout_shutdown=1)
+        await bench.say(one, "ready")
+        await bench.pass_time(6)
+        assert one.heard == ["question"]
+        bench.supervisor.stop()
+        await bench.turns()
+        await bench.pass_time(9)
+        assert one.heard == ["question", "stop", "question"] and "is still retiring. It stands here" in caplog.text
+        await bench.pass_time(2)
+        assert one.is_killed
+
+    play(scene)
+
+
 @pytest.mark.parametrize("word, more, because", [
     ("worn", {"because": "has given 7 answers"}, "has given 7 answers"),
     ("beat", {"memory": 300 << 20}, "has 300 MiB resident after 16 s (is --limit-worker-memory 200 too little?)"),
