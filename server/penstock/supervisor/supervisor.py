@@ -25,7 +25,7 @@ from ..tls import TlsError, context_of
 from . import reload
 from .balance import Balance
 from .door import DoorError, open_door, status_of
-from .fleet import FORCED, GIVEN_UP, NOT_BOUND, Action, Generation, Member, Phase, Verb
+from .fleet import FIRST, FORCED, GIVEN_UP, NOT_BOUND, Action, Generation, Member, Phase, Verb
 from .fleet import after_crash, after_failure, after_look, plan
 from .policy import expiry, retire_limit, too_large, wanted
 from .worker import Worker, reap_strangers
@@ -40,6 +40,7 @@ _MOST_WORDS = 10_000
 """What a worker may say between two looks at the clock: many times what it has to say, and few enough to be heard."""
 
 _SERVES_ON = "\nThe code from before serves on. Save again (or send SIGHUP) to try again."
+_NOBODY_SERVES = "\nNobody serves. It is tried again soon; save again (or send SIGHUP) to try at once."
 
 _log = logging.getLogger("penstock.error")
 
@@ -215,11 +216,12 @@ class Supervisor:
         self._let_go(worker)
 
     def _note_failure(self, worker: Worker, what: str, now: float) -> None:
-        """A worker did not start. That is said once for each generation, with what goes on all the same."""
-        generation = self._generation
-        if worker.member.generation == generation.number and (generation.is_proven or not generation.has_failed):
-            serve_on = any(each.phase is Phase.READY for each in self._members())
-            _log.error("%s%s", what, _SERVES_ON if serve_on else "")
+        """A worker did not start. That is said with what goes on all the same; once for each generation, while others serve."""
+        generation, is_first = self._generation, self._generation.number == FIRST and not self._generation.is_proven
+        serve_on = is_first or any(each.phase is Phase.READY for each in self._members())
+        is_news = generation.is_proven or not generation.has_failed or not serve_on
+        if worker.member.generation == generation.number and is_news:
+            _log.error("%s%s", what, "" if is_first else _SERVES_ON if serve_on else _NOBODY_SERVES)
         self._generation = after_failure(generation, worker.member, now, by_others=worker.is_ended_by_others)
 
     def _on_hangup(self) -> None:

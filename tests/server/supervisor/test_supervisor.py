@@ -253,6 +253,39 @@ def test_a_new_generation_that_fails_says_what_goes_on(play: Play, caplog: pytes
     play(scene)
 
 
+def test_when_the_old_ones_die_too_it_says_each_time_that_nobody_serves(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    nobody = "broken\nNobody serves. It is tried again soon; save again (or send SIGHUP) to try at once."
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
+        bench.supervisor.renew("main.py changed")
+        await bench.turns()
+        await bench.say(FakeWorker.made[1], "failed", message="broken")
+        await bench.end(FakeWorker.made[1], 3)
+        assert bench.supervisor.status()["state"] == "failed" and "Nobody serves" not in caplog.text
+        await bench.end(one, 1)
+        for number in (2, 3):
+            assert bench.supervisor.status()["state"] == "down"
+            caplog.clear()
+            await bench.pass_time(5)
+            await bench.say(FakeWorker.made[number], "failed", message="broken")
+            await bench.end(FakeWorker.made[number], 3)
+            assert [record.getMessage() for record in caplog.records] == [nobody]
+
+    play(scene)
+
+
+def test_at_the_first_start_nothing_goes_on_though_one_is_ready(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        one, two = await bench.start(2)
+        await bench.say(one, "ready")
+        await bench.say(two, "failed", message="broken")
+        assert [record.getMessage() for record in caplog.records] == ["broken"] and one.heard == ["stop"]
+
+    play(scene)
+
+
 def test_what_a_stale_start_says_is_of_no_interest(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     async def scene(bench: Bench) -> None:
         (one,) = await bench.start(reload=True)
