@@ -224,6 +224,12 @@ class Supervisor:
             _log.error("%s%s", what, "" if is_first else _SERVES_ON if serve_on else _NOBODY_SERVES)
         self._generation = after_failure(generation, worker.member, now, by_others=worker.is_ended_by_others)
 
+    def _note_refusal(self, error: Exception, member: Member, now: float) -> None:
+        """The system has no process: said once for all that are wanted at this moment. It is no fault of the code."""
+        if now >= self._generation.not_before:
+            _log.error("No process for a worker: %s", error)
+            self._generation = after_failure(self._generation, member, now, by_others=True)
+
     def _on_hangup(self) -> None:
         """SIGHUP: a rolling restart; but when it was the terminal that went away, the end. The shell may say it again."""
         if self._wanted.exit_code is not None:
@@ -283,8 +289,7 @@ class Supervisor:
         try:
             worker = self._workers[self._started] = Worker(self._started, generation, self._sockets, now)
         except OSError as error:
-            _log.error("No process for a worker: %s", error)
-            self._generation = replace(self._generation, not_before=now + 1)
+            self._note_refusal(error, Member(self._started, generation, now), now)
         else:
             self._loop.add_reader(worker.control.fileno(), self._on_word, worker)
             self._loop.run_in_executor(None, worker.give, self._post)

@@ -602,11 +602,42 @@ def test_a_start_that_hangs_is_ended(play: Play, caplog: pytest.LogCaptureFixtur
 
 def test_when_the_system_has_no_process_it_tries_again(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     async def scene(bench: Bench) -> None:
+        workers = await bench.start(3)
+        for worker in workers:
+            await bench.say(worker, "ready")
+        FakeWorker.refused = 4
+        for worker in workers[:2]:
+            worker.end(-9)
+        # Two at once, and after a second the same.
+        await bench.pass_time(2.5)
+        assert caplog.text.count("No process for a worker: no more processes") == 2
+        assert FakeWorker.refused == 0 and len(FakeWorker.made) == 3
+        await bench.pass_time(2)
+        assert len(FakeWorker.made) == 5
+
+    play(scene)
+
+
+def test_new_code_for_which_there_is_no_process_is_not_blamed(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
         FakeWorker.refused = 1
-        assert await bench.start() == []
-        assert "No process for a worker: no more processes" in caplog.text
+        bench.supervisor.renew("main.py changed")
         await bench.pass_time(1.5)
-        assert len(FakeWorker.made) == 1
+        await bench.say(FakeWorker.made[1], "ready")
+        assert one.heard == ["drain"]
+
+    play(scene)
+
+
+def test_a_first_start_for_which_there_is_no_process_ends_with_3(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        FakeWorker.refused = 2
+        assert await bench.start(2) == []
+        await bench.pass_time(1)
+        assert bench.running is not None and await bench.running == 3
+        assert caplog.text.count("No process for a worker: no more processes") == 1
 
     play(scene)
 
