@@ -20,8 +20,9 @@ _log = logging.getLogger("penstock.error")
 
 def missing_folder(settings: Settings) -> str | None:
     """What is wrong with the folders to watch, if anything is."""
-    missing = [folder for folder in settings.reload_dirs if not os.path.isdir(folder)]
-    return f"Cannot watch {os.path.abspath(missing[0])}: there is no such folder (--reload-dir)" if missing else None
+    # The whole path of nothing would be that of the current folder, which is there.
+    missing = [os.path.abspath(folder) if folder else "''" for folder in settings.reload_dirs if not os.path.isdir(folder)]
+    return f"Cannot watch {missing[0]}: there is no such folder (--reload-dir)" if missing else None
 
 
 def watcher_of(settings: Settings) -> Watcher:

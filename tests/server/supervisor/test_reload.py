@@ -109,6 +109,7 @@ def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
     assert reload.missing_folder(Settings(reload_dirs=("secret",))) is None
     told = reload.missing_folder(Settings(reload_dirs=("secret", "missing")))
     assert told == f"Cannot watch {folder / 'missing'}: there is no such folder (--reload-dir)"
+    assert reload.missing_folder(Settings(reload_dirs=("",))) == "Cannot watch '': there is no such folder (--reload-dir)"
 
 
 def test_patterns_that_fit_nothing_are_told_in_one_line(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
