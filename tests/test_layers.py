@@ -73,7 +73,7 @@ MAX_FUNCTION, MAX_FILE = 40, 350
 
 # Lines with code on them, in each part: the event loop, which is a product of its own, in one day, the server in two.
 # Comments and docstrings are not counted, because the cheapest way under such a wall would be to leave them out.
-MAX_CODE = {"penstock_reactor": 4_000, "penstock": 9_400}
+MAX_CODE = {"penstock_reactor": 4_000, "penstock": 9_600}
 
 _NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING,
              tokenize.ENDMARKER}

@@ -118,7 +118,10 @@ class Option(NamedTuple):
         if self.kind is str:
             fits = isinstance(value, str) and self._fits_text(value) or (self.doc.takes_table and isinstance(value, dict))
         elif self.kind is tuple:
-            fits = fits and all(isinstance(each, str) and self._fits_text(each) for each in value)
+            fits = fits and all(isinstance(each, str) for each in value)
+            for each in value if fits else ():
+                if not self._fits_text(each):
+                    self._refuse(each, label)
         elif fits:
             low, high = self.doc.minimum, self.doc.maximum
             fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)

@@ -85,7 +85,7 @@ class Settings:
         group=_APP, metavar="MODE", choices=LIFESPAN_MODES))
     root_path: str = field(default="", metadata=doc(
         "Path prefix under which a proxy publishes the application, such as /api.",
-        group=_APP, metavar="PATH", shape=("(/.*)?", "empty or begin with /")))
+        group=_APP, metavar="PATH", shape=("(/.*)?", "empty, or a path that begins with /")))
 
     ssl_certfile: tuple[str, ...] = field(default=(), metadata=doc(
         "Certificate chain (PEM); with it https is spoken. Again for another host name (SNI).",
@@ -135,7 +135,7 @@ class Settings:
         group=_PROCESSES, metavar="MODE", choices=RELOAD_MODES))
     smoke: tuple[str, ...] = field(default=(), metadata=doc(
         "Path that must be answered below 500 before requests are taken; may be given again.",
-        group=_PROCESSES, metavar="PATH", shape=("/.*", "begin with /")))
+        group=_PROCESSES, metavar="PATH", shape=("/.*", "a path that begins with /")))
     limit_max_requests: int | None = field(default=None, metadata=doc(
         "Answers after which a worker is replaced; without a supervisor, after which the server ends.",
         group=_PROCESSES, metavar="N", minimum=1))

@@ -110,7 +110,8 @@ def test_the_words_of_the_process_are_taken_when_none_are_given(
     ("main:app 8080", "there can be one application only, so what is 8080?"),
     ("main:app --workers 0", "--workers must be a whole number of at least 1, or none, not 0"),
     ("main:app --workers two", "--workers must be a whole number of at least 1, or none, not 'two'"),
-    ("main:app --root-path api", "--root-path must be empty or begin with /, not 'api'"),
+    ("main:app --smoke nope", "--smoke must be a path that begins with /, not 'nope'"),
+    ("main:app --root-path api", "--root-path must be empty, or a path that begins with /, not 'api'"),
 ])
 def test_a_mistake_is_one_line_and_exit_code_1(
     words: str, told: str, served: list[Any], capsys: pytest.CaptureFixture[str]

@@ -42,7 +42,7 @@ def test_every_field_documents_itself() -> None:
                        " penstock runs on its own event loop, which needs nothing installed"),
     ("access_log", 1, "access_log must be True or False, not 1"),
     ("lifespan", "yes", "lifespan must be one of auto, on, off, not 'yes'"),
-    ("root_path", "api", "root_path must be empty or begin with /, not 'api'"),
+    ("root_path", "api", "root_path must be empty, or a path that begins with /, not 'api'"),
     ("timeout_head", 0, "timeout_head must be a number of at least 0.001, not 0"),
     ("timeout_body", float("nan"), "timeout_body must be a number of at least 0.001, not nan"),
     ("timeout_write", float("inf"), "timeout_write must be a number of at least 0.001, not inf"),
@@ -50,7 +50,9 @@ def test_every_field_documents_itself() -> None:
     ("reload_dirs", 1, "reload_dirs must be several texts, not 1"),
     ("reload_dirs", ("a", 1), "reload_dirs must be several texts, not ('a', 1)"),
     ("headers", ("a b:1",), "headers must be NAME:VALUE, a name of letters, digits and hyphens that says nothing of a message's"
-     " length or connection, not ('a b:1',)"),
+     " length or connection, not 'a b:1'"),
+    ("smoke", ("/", "nope"), "smoke must be a path that begins with /, not 'nope'"),
+    ("smoke", "", "smoke must be a path that begins with /, not ''"),
     ("workers", 0, "workers must be a whole number of at least 1, or none, not 0"),
     ("limit_body", 1.5, "limit_body must be a whole number of at least 0, or none, not 1.5"),
 ])

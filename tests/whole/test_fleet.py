@@ -236,6 +236,16 @@ def test_a_signal_of_the_terminal_in_its_first_moments_leaves_a_worker_untouched
         assert "KeyboardInterrupt" not in server.stderr and "died" not in server.stderr
 
 
+def test_one_that_is_told_to_go_alone_has_a_successor_at_once_and_has_not_died(fleet: Fleet, tmp_path: Path) -> None:
+    with fleet("--workers", "2") as server:
+        # More often than those that die by themselves would be replaced without a pause.
+        for number in range(3, 6):
+            victim = max(wait_all_serve(tmp_path, 2), key=lambda each: int(each["worker"]))
+            os.kill(victim["pid"], signal.SIGTERM)
+            server.wait_line(f"Ready: worker {number} ")
+        assert "died" not in server.stderr and "has ended" not in server.stderr
+
+
 # -- the worn
 
 
@@ -364,6 +374,18 @@ def test_a_blocked_worker_is_shown_and_others_serve(fleet: Fleet) -> None:
             server.wait_line(r'main\.py", line \d+ in app')
             assert get(server) == b"one"
             assert client.answer().body == b"one"
+
+
+def test_a_blocked_worker_is_shown_before_it_is_killed_at_the_end(fleet: Fleet) -> None:
+    with fleet("--timeout-graceful-shutdown", "0", "--timeout-shutdown", "1") as server:
+        with Client((server.host, server.port)) as client:
+            client.send(request("/block?300"))
+            server.wait_line("blocking")
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_line("is still retiring. It stands here:")
+            server.wait_line(r'main\.py", line \d+ in app')
+            server.wait_line("Killing worker 1 .*, which does not end")
+            assert server.wait_end() == 0
 
 
 # -- commands

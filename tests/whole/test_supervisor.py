@@ -185,6 +185,18 @@ def test_a_module_that_could_never_be_imported_is_watched_all_the_same(fleet: Fl
         eventually(lambda: get(server) == b"two")
 
 
+def test_so_is_one_that_lies_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "deploy").mkdir()
+    write(tmp_path / "src", "one")
+    with serving("main:app", "--no-access-log", "--reload", "--app-dir", "../src", cwd=tmp_path / "deploy") as server:
+        (tmp_path / "src" / "part.py").write_text("def f(:\n")
+        write(tmp_path / "src", "two", "import part")
+        server.wait_line("SyntaxError")
+        (tmp_path / "src" / "part.py").write_text("1\n")
+        eventually(lambda: get(server) == b"two")
+
+
 def test_an_import_that_hangs_blocks_nothing_and_the_next_save_ends_it(fleet: Fleet, tmp_path: Path) -> None:
     with fleet("--reload") as server:
         write(tmp_path, "two", "import time; print('hanging', flush=True); time.sleep(1000)")

@@ -13,6 +13,7 @@ worker ends; a thread that waits for the end of the lifeline sees to that if not
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -70,8 +71,8 @@ async def _live(post: Post, settings: Settings) -> int:
         app, sockets = post.rest["app"], post.sockets
         return await runner.serve(app, settings, lambda: sockets, line.stopping, line.tell_ready)
     except runner.CannotStart as error:
-        line.tell_files()
         message, code = error.args
+        line.tell_files(message)
         line.control.say("failed", message=message)
         return int(code)
     finally:
@@ -100,12 +101,14 @@ class _Line:
         runner.freeze()
         self.control.say("ready")
         self._tell_beat()
+        # Kept here: asyncio keeps no task alive. It ends with the loop.
+        self._leaving = self._loop.create_task(self._tell_leaving())
 
-    def tell_files(self) -> None:
-        """Which files the application is made of, as far as they are loaded, if there are more than were told."""
+    def tell_files(self, failure: str = "") -> None:
+        """Which files the application is made of, as far as they are loaded or `failure` names them, if more are loaded than were told."""
         if self._tells_files and len(sys.modules) != self._told:
             self._told = len(sys.modules)
-            self.control.say("files", paths=_loaded_files())
+            self.control.say("files", paths=_users_files(failure))
 
     def close(self) -> None:
         """No word more; what was said last arrives."""
@@ -114,9 +117,14 @@ class _Line:
         self._loop.remove_reader(self.control.fileno())
         self.control.close()
 
+    async def _tell_leaving(self) -> None:
+        """Who was told to end by somebody else says so at once: by the next beat one that is idle is gone."""
+        await self.stopping.first.wait()
+        self.control.say("leaving")
+
     def _tell_beat(self) -> None:
         self.tell_files()
-        # Who was told to end by somebody else says so, or nobody would look for a successor yet.
+        # Again, lest it take this for a sign that all is well.
         word, server = "leaving" if self.stopping.first.is_set() else "beat", self._server
         self._told_running = server.running
         self.control.mention(word, running=server.running, answered=server.answered, memory=resident())
@@ -146,11 +154,13 @@ class _Line:
                 self.stopping.ask(has_successor=message["has_successor"])
 
 
-def _loaded_files() -> list[str]:
-    """The files of all modules that do not belong to the Python installation or its packages."""
+def _users_files(failure: str) -> list[str]:
+    """The files of all modules, and those that `failure` names, that do not belong to the Python installation or its packages."""
     foreign = tuple(os.path.join(folder, "") for folder in (sys.prefix, sys.base_prefix, sys.exec_prefix))
-    named = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    paths = {os.path.abspath(path) for path in named if isinstance(path, str)}
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    # Of a module that has failed to be imported nothing is left but its place in the traceback.
+    named = re.findall(r'File "([^<].*)", line \d', failure)
+    paths = {os.path.abspath(path) for path in (*loaded, *named) if isinstance(path, str)}
     return sorted(path for path in paths if not path.startswith(foreign) and "site-packages" not in path)
 
 

@@ -15,7 +15,7 @@ import secrets
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, closing, suppress
 from typing import Any, Protocol
 
@@ -97,12 +97,13 @@ async def obey(fleet: Fleet, command: list[str]) -> dict[str, Any]:
     raise ValueError(f"unknown command {' '.join(command)!r}")
 
 
-def status_of(workers: Iterable[Worker], generation: Generation, wanted: Wanted, now: float) -> dict[str, Any]:
+def status_of(workers: Collection[Worker], generation: Generation, wanted: Wanted, now: float) -> dict[str, Any]:
     """What `penstock ctl status` shows: of the fleet, and of each worker."""
+    is_down = all(each.member.phase is not Phase.READY for each in workers)
     state = "serving" if generation.is_proven else "failed" if generation.has_failed else "starting"
     return {
         "pid": os.getpid(), "generation": generation.number, "wanted": wanted.count,
-        "state": state if wanted.exit_code is None else "stopping",
+        "state": "stopping" if wanted.exit_code is not None else "down" if is_down and state != "starting" else state,
         "workers": [{
             "worker": each.member.number, "pid": each.pid, "generation": each.member.generation,
             "phase": "worn" if each.member.is_worn and each.member.phase is Phase.READY else each.member.phase.value,

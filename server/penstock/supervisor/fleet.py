@@ -113,6 +113,7 @@ class Action(NamedTuple):
 def plan(workers: Sequence[Member], wanted: Wanted, generation: Generation, now: float) -> list[Action]:
     """What is to be done at this moment; asked again after each of these, each event and a few times a second."""
     actions = [Action(Verb.KILL, each.number) for each in workers if _is_overdue(each, wanted, now)]
+    actions += [Action(Verb.QUESTION, each.number) for each in workers if _is_questionable(each, wanted, now)]
     alive = [each for each in workers if each.phase in (Phase.STARTING, Phase.READY)]
     if wanted.exit_code is not None:
         if not workers:
@@ -142,8 +143,7 @@ def plan(workers: Sequence[Member], wanted: Wanted, generation: Generation, now:
     surplus = sorted(ready, key=lambda each: (each in present, each.generation, -each.number))
     staying = wanted.count if wanted.overlaps else min(wanted.count, len(ready) - len(others))
     leaving += surplus[: max(0, len(ready) - staying)]
-    actions += [_retire(each, wanted) for each in leaving]
-    return actions + [Action(Verb.QUESTION, each.number) for each in workers if _is_questionable(each, wanted, now)]
+    return actions + [_retire(each, wanted) for each in leaving]
 
 
 def after_look(generation: Generation, workers: Sequence[Member], wanted: Wanted, now: float) -> Generation:

@@ -22,6 +22,9 @@ Tell a running supervisor (penstock with --control PATH) what to do:
   --control PATH   where it takes commands; $PENSTOCK_CONTROL when left out
   --json           print what it says as JSON"""
 
+_PATIENCE = 10.0
+"""Seconds in which a supervisor answers; but a reload is waited for."""
+
 _COLUMNS = ("worker", "pid", "generation", "phase", "age", "running", "answered", "memory")
 
 
@@ -46,13 +49,16 @@ def main(words: list[str]) -> int:
         if not path:
             raise CannotReach("where? Name the supervisor's control address with --control PATH")
         said = knock(path, command)
-    except (CannotReach, ValueError) as error:
-        print(f"penstock ctl: {error}", file=sys.stderr)
+        if "error" in said:
+            raise ValueError(said["error"])
+    except (CannotReach, ValueError, KeyboardInterrupt) as error:
+        print(f"penstock ctl: {str(error) or 'interrupted'}", file=sys.stderr)
         return 1
-    if "error" in said:
-        print(f"penstock ctl: {said['error']}", file=sys.stderr)
-        return 1
-    print(json.dumps(said, indent=2) if "--json" in words else said.get("message") or table(said))
+    try:
+        print(json.dumps(said, indent=2) if "--json" in words else said.get("message") or table(said), flush=True)
+    except BrokenPipeError:
+        # Who reads has read enough. What is left is not to be tried again at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -61,7 +67,7 @@ def knock(path: str, command: list[str], patience: float | None = None) -> dict[
     family, address, token = address_of(path)
     try:
         with socket.socket(family) as sock:
-            sock.settimeout(patience)
+            sock.settimeout(None if command == ["reload"] else patience or _PATIENCE)
             sock.connect(address)
             sock.sendall(json.dumps({"command": command, "token": token}).encode() + b"\n")
             with sock.makefile("rb") as said:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from ..settings import Settings
 from .watch import OFTEN, SOON, Habit, Patterns, Watcher, forget_bytecode
@@ -19,8 +20,9 @@ _log = logging.getLogger("penstock.error")
 
 def missing_folder(settings: Settings) -> str | None:
     """What is wrong with the folders to watch, if anything is."""
-    missing = [folder for folder in settings.reload_dirs if not os.path.isdir(folder)]
-    return f"Cannot watch {os.path.abspath(missing[0])}: there is no such folder (--reload-dir)" if missing else None
+    # The whole path of nothing would be that of the current folder, which is there.
+    missing = [os.path.abspath(folder) if folder else "''" for folder in settings.reload_dirs if not os.path.isdir(folder)]
+    return f"Cannot watch {missing[0]}: there is no such folder (--reload-dir)" if missing else None
 
 
 def watcher_of(settings: Settings) -> Watcher:
@@ -36,21 +38,28 @@ def watcher_of(settings: Settings) -> Watcher:
 
 async def watch(watcher: Watcher, delay: float, on_change: Callable[[str], None]) -> None:
     """Tell `on_change` what has changed, whenever files have and nothing changes any more. Never ends."""
-    loop, habit = asyncio.get_running_loop(), Habit()
+    loop, habit, is_blind = asyncio.get_running_loop(), Habit(), False
+    changed: list[str] = []
+    # One thread, for a look that could have none is taken later all the same; what it finds must not be lost.
+    pool = ThreadPoolExecutor(1)
     while True:
-        await asyncio.sleep(delay)
-        changed = more = await loop.run_in_executor(None, watcher.look)
-        while more:
-            await asyncio.sleep(_SETTLING)
-            more = await loop.run_in_executor(None, watcher.look)
-            changed = sorted({*changed, *more})
-        if changed:
-            for path in changed:
-                forget_bytecode(path)
-            name = _short(changed[0])
-            on_change(f"{name} changed" + (f" and {len(changed) - 1} more" if len(changed) > 1 else ""))
-            if habit.is_new(loop.time()):
-                _log.warning("Reloaded %d times within %.0f s because of %s; --reload-exclude leaves it out", OFTEN, SOON, name)
+        await asyncio.sleep(_SETTLING if changed else delay)
+        try:
+            known = len(changed)
+            await loop.run_in_executor(pool, lambda: changed.extend(watcher.look()))
+            if changed and len(changed) == known:
+                paths, changed = sorted({*changed}), []
+                for path in paths:
+                    forget_bytecode(path)
+                name = _short(paths[0])
+                on_change(f"{name} changed" + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""))
+                if habit.is_new(loop.time()):
+                    _log.warning("Reloaded %d times within %.0f s because of %s; --reload-exclude leaves it out", OFTEN, SOON, name)
+            is_blind = False
+        except Exception:
+            # No file, no thread to be had: whatever it is, a later look may go well. Looks are many, and one word is enough.
+            level, is_blind = logging.DEBUG if is_blind else logging.ERROR, True
+            _log.log(level, "Cannot look which files have changed; it is tried again", exc_info=True)
 
 
 def _short(path: str) -> str:

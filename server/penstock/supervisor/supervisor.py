@@ -25,7 +25,7 @@ from ..tls import TlsError, context_of
 from . import reload
 from .balance import Balance
 from .door import DoorError, open_door, status_of
-from .fleet import FORCED, GIVEN_UP, NOT_BOUND, Action, Generation, Member, Phase, Verb
+from .fleet import FIRST, FORCED, GIVEN_UP, NOT_BOUND, Action, Generation, Member, Phase, Verb
 from .fleet import after_crash, after_failure, after_look, plan
 from .policy import expiry, retire_limit, too_large, wanted
 from .worker import Worker, reap_strangers
@@ -40,6 +40,7 @@ _MOST_WORDS = 10_000
 """What a worker may say between two looks at the clock: many times what it has to say, and few enough to be heard."""
 
 _SERVES_ON = "\nThe code from before serves on. Save again (or send SIGHUP) to try again."
+_NOBODY_SERVES = "\nNobody serves. It is tried again soon; save again (or send SIGHUP) to try at once."
 
 _log = logging.getLogger("penstock.error")
 
@@ -212,17 +213,26 @@ class Supervisor:
         if worker.member.phase is Phase.STARTING:
             self._note_failure(worker, f"The {worker} ended before it was ready: {worker.describe_end()}", now)
         elif worker.member.phase is Phase.READY and self._wanted.exit_code is None:
-            _log.error("The %s died: %s. Another takes its place.", worker, worker.describe_end())
+            # An application that ends its process without a mistake has not crashed; but it is paced like one that has.
+            level, how = (logging.ERROR, "died") if worker.process.returncode else (logging.WARNING, "has ended")
+            _log.log(level, "The %s %s: %s. Another takes its place.", worker, how, worker.describe_end())
             self._generation = after_crash(self._generation, worker.member, now, by_others=worker.is_ended_by_others)
         self._let_go(worker)
 
     def _note_failure(self, worker: Worker, what: str, now: float) -> None:
-        """A worker did not start. That is said once for each generation, with what goes on all the same."""
-        generation = self._generation
-        if worker.member.generation == generation.number and (generation.is_proven or not generation.has_failed):
-            serve_on = any(each.phase is Phase.READY for each in self._members())
-            _log.error("%s%s", what, _SERVES_ON if serve_on else "")
+        """A worker did not start. That is said with what goes on all the same; once for each generation, while others serve."""
+        generation, is_first = self._generation, self._generation.number == FIRST and not self._generation.is_proven
+        serve_on = is_first or any(each.phase is Phase.READY for each in self._members())
+        is_news = generation.is_proven or not generation.has_failed or not serve_on
+        if worker.member.generation == generation.number and is_news:
+            _log.error("%s%s", what, "" if is_first else _SERVES_ON if serve_on else _NOBODY_SERVES)
         self._generation = after_failure(generation, worker.member, now, by_others=worker.is_ended_by_others)
+
+    def _note_refusal(self, error: Exception, member: Member, now: float) -> None:
+        """The system has no process: said once for all that are wanted at this moment. It is no fault of the code."""
+        if now >= self._generation.not_before:
+            _log.error("No process for a worker: %s", error)
+            self._generation = after_failure(self._generation, member, now, by_others=True)
 
     def _on_hangup(self) -> None:
         """SIGHUP: a rolling restart; but when it was the terminal that went away, the end. The shell may say it again."""
@@ -286,8 +296,7 @@ class Supervisor:
             self._loop.add_reader(worker.control.fileno(), self._on_word, worker)
             self._loop.run_in_executor(None, worker.give, self._post)
         except (OSError, RuntimeError) as error:
-            _log.error("No process for a worker: %s", error)
-            self._generation = replace(self._generation, not_before=now + 1)
+            self._note_refusal(error, Member(self._started, generation, now), now)
             # A process is there, but no thread to speak to it (RuntimeError).
             if self._started in self._workers:
                 self._drop(self._workers[self._started])

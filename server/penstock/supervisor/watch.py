@@ -31,7 +31,7 @@ OFTEN, SOON = 5, 10.0
 _FRESH_NS = 100_000_000
 """A folder listed so shortly after it has changed may change again without its time telling so."""
 
-Stamp = tuple[int, int] | None
+Stamp = tuple[int, int, int] | None
 
 
 class Patterns:
@@ -203,7 +203,8 @@ def _stamp(path: str) -> Stamp:
     """What changes when a file does; None when it cannot be seen."""
     with suppress(OSError):
         status = os.stat(path)
-        return status.st_mtime_ns, status.st_size
+        # The inode, for another file may be put in its place with time and size of the first. Where there are none it is 0.
+        return status.st_mtime_ns, status.st_size, status.st_ino
     return None
 
 

@@ -48,8 +48,8 @@ class Worker:
             self._handover.give(rest)
 
     def enter(self, phase: Phase, now: float, patience: float | None = None) -> None:
-        """A new phase of its life begins."""
-        self.member = replace(self.member, phase=phase, since=now, heard=now, patience=patience)
+        """A new phase of its life begins, in which it may be asked anew."""
+        self.member = replace(self.member, phase=phase, since=now, heard=now, patience=patience, is_questioned=False)
         self.was_ready |= phase is Phase.READY
 
     def note_life(self, now: float, message: dict[str, Any]) -> None:

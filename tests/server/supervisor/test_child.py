@@ -247,6 +247,23 @@ def test_under_a_reload_it_tells_the_files_that_are_the_users(start: Any, tmp_pa
     child.wait_word("files")
 
 
+@pytest.mark.parametrize("text", [
+    "def f(:", "1 / 0", "import sys\nsys.exit(5)", "import missing",
+    "try:\n    1 / 0\nexcept Exception as error:\n    raise ValueError from error",
+    # Two that name each other.
+    "a, b = ValueError(), ValueError()\na.__cause__, b.__cause__ = b, a\nraise a",
+])  # fmt: skip
+def test_the_files_of_a_failure_are_told_though_they_were_never_imported(text: str, start: Any, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "broken.py").write_text(text)
+    (elsewhere / "root.py").write_text("import broken")
+    child = start(app="root:app", reload=True, app_dir=str(elsewhere))
+    paths = child.wait_word("files")["paths"]
+    assert {str(elsewhere / "root.py"), str(elsewhere / "broken.py")} <= set(paths)
+    assert not [path for path in paths if path.startswith((sys.base_prefix, sys.prefix)) or "<" in path]
+
+
 def test_signals_of_the_terminal_are_not_for_it(start: Any) -> None:
     child = start()
     child.wait_word("ready")
@@ -265,6 +282,15 @@ def test_told_to_end_by_a_signal_it_says_so_while_it_drains(start: Any) -> None:
         child.output.wait_line("staying")
         send(child.worker.pid, signal.SIGTERM)
         child.wait_word("leaving")
+
+
+def test_told_to_end_by_a_signal_when_it_is_idle_it_says_so_before_it_is_gone(start: Any) -> None:
+    child = start()
+    child.wait_word("ready")
+    child.wait_word("beat")
+    send(child.worker.pid, signal.SIGTERM)
+    child.wait_word("leaving")
+    assert child.output.wait_end() == 0
 
 
 def test_when_the_supervisor_is_gone_it_finishes_and_ends(start: Any) -> None:

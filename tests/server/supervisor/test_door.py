@@ -153,6 +153,17 @@ def test_a_status_tells_of_the_fleet_and_of_each_worker(generation: Generation, 
     assert status["workers"][1]["phase"] == "worn"
 
 
+@pytest.mark.parametrize("generation, state", [
+    (Generation(), "starting"), (Generation(is_proven=True), "down"), (Generation(2, has_failed=True), "down"),
+])  # fmt: skip
+def test_where_nobody_is_ready_it_is_no_serving(generation: Generation, state: str) -> None:
+    worker: Any = SimpleNamespace(
+        member=Member(3, 1, 105.0), pid=77, born=100.0, running=2, answered=40, memory=None
+    )  # fmt: skip
+    for workers in ([], [worker]):
+        assert status_of(workers, generation, Wanted(2), 112.25)["state"] == state
+
+
 # -- the address
 
 

@@ -14,6 +14,7 @@ import pytest
 from support.hangs import bounded
 from support.serving import environment
 
+from penstock.supervisor import knock
 from penstock.supervisor.knock import main, table
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets")
@@ -109,6 +110,55 @@ def test_what_was_not_done_is_told_with_1(says: bytes, told: str, tmp_path: Path
 def test_who_cannot_be_reached_is_named(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 1
     assert told in capsys.readouterr().err
+
+
+def test_one_that_does_not_answer_is_waited_for_by_a_reload_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(knock, "_PATIENCE", 0.05)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(tmp_path / "ctl"))
+        deaf.listen()
+        for words in (["status"], ["scale", "2"], ["stop"]):
+            assert main([*words, "--control", str(tmp_path / "ctl")]) == 1
+            assert capsys.readouterr().err == f"penstock ctl: nobody takes commands at {tmp_path / 'ctl'} (timed out)\n"
+
+    def answer() -> None:
+        with listener.accept()[0] as reload, reload.makefile("rb") as line:
+            assert json.loads(line.readline())["command"] == ["reload"]
+            # Somebody else has given up meanwhile, so the reload has waited for longer than that.
+            assert main(["status", "--control", str(tmp_path / "slow")]) == 1
+            reload.sendall(b'{"message": "done"}\n')
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "slow"))
+        listener.listen()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert main(["reload", "--control", str(tmp_path / "slow")]) == 0
+        thread.join()
+    assert capsys.readouterr().out == "done\n"
+
+
+def test_an_interrupt_is_a_word_and_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(path: str, command: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(knock, "knock", interrupt)
+    assert main(["reload", "--control", "ctl"]) == 1
+    assert capsys.readouterr().err == "penstock ctl: interrupted\n"
+
+
+def test_who_reads_no_further_is_no_mistake(tmp_path: Path) -> None:
+    with supervisor(tmp_path / "ctl", json.dumps(STATUS).encode() + b"\n"):
+        hears, says = os.pipe()
+        os.close(hears)
+        ended = subprocess.run(
+            [sys.executable, "-m", "penstock", "ctl", "status", "--control", str(tmp_path / "ctl")], env=environment(),
+            stdin=subprocess.DEVNULL, stdout=says, stderr=subprocess.PIPE, timeout=15,
+        )  # fmt: skip
+        os.close(says)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_a_file_that_says_nothing_of_the_kind_is_named(

@@ -1,8 +1,11 @@
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.hangs import bounded
@@ -61,10 +64,53 @@ def test_a_file_that_something_saves_again_and_again_is_named_with_the_way_out(
     assert "Reloaded 5 times within 10 s because of data.py; --reload-exclude leaves it out" in caplog.text
 
 
+def scripted(looks: list[list[str] | Exception], count: int) -> list[str]:
+    """What is told by a watcher that finds one of these at each look, and then nothing, until so much was."""
+    told: list[str] = []
+
+    def look() -> list[str]:
+        found = looks.pop(0) if looks else []
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def main() -> None:
+        news: asyncio.Queue[str] = asyncio.Queue()
+        watcher: Any = SimpleNamespace(look=look)
+        watching = asyncio.get_running_loop().create_task(reload.watch(watcher, 0.001, news.put_nowait))
+        while len(told) < count:
+            told.append(await news.get())
+        watching.cancel()
+
+    asyncio.run(main())
+    return told
+
+
+def test_a_look_that_fails_is_told_once_and_the_next_ones_are_taken(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    blind: list[list[str] | Exception] = [OSError("too many"), OSError("too many"), RuntimeError("can't start new thread")]
+    assert scripted([*blind, ["main.py"], *blind, [], ["data.py"]], 2) == ["main.py changed", "data.py changed"]
+    assert [record.getMessage() for record in caplog.records] == ["Cannot look which files have changed; it is tried again"] * 2
+    assert caplog.text.count("OSError: too many") == 2
+
+
+def test_where_no_thread_can_be_had_it_looks_when_one_can(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, refused = threading.Thread.start, [1, 2, 3]
+
+    def refuse(thread: threading.Thread) -> None:
+        if refused:
+            refused.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert scripted([["main.py"]], 1) == ["main.py changed"] and refused == []
+
+
 def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
     assert reload.missing_folder(Settings(reload_dirs=("secret",))) is None
     told = reload.missing_folder(Settings(reload_dirs=("secret", "missing")))
     assert told == f"Cannot watch {folder / 'missing'}: there is no such folder (--reload-dir)"
+    assert reload.missing_folder(Settings(reload_dirs=("",))) == "Cannot watch '': there is no such folder (--reload-dir)"
 
 
 def test_patterns_that_fit_nothing_are_told_in_one_line(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -253,6 +253,39 @@ def test_a_new_generation_that_fails_says_what_goes_on(play: Play, caplog: pytes
     play(scene)
 
 
+def test_when_the_old_ones_die_too_it_says_each_time_that_nobody_serves(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    nobody = "broken\nNobody serves. It is tried again soon; save again (or send SIGHUP) to try at once."
+
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
+        bench.supervisor.renew("main.py changed")
+        await bench.turns()
+        await bench.say(FakeWorker.made[1], "failed", message="broken")
+        await bench.end(FakeWorker.made[1], 3)
+        assert bench.supervisor.status()["state"] == "failed" and "Nobody serves" not in caplog.text
+        await bench.end(one, 1)
+        for number in (2, 3):
+            assert bench.supervisor.status()["state"] == "down"
+            caplog.clear()
+            await bench.pass_time(5)
+            await bench.say(FakeWorker.made[number], "failed", message="broken")
+            await bench.end(FakeWorker.made[number], 3)
+            assert [record.getMessage() for record in caplog.records] == [nobody]
+
+    play(scene)
+
+
+def test_at_the_first_start_nothing_goes_on_though_one_is_ready(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        one, two = await bench.start(2)
+        await bench.say(one, "ready")
+        await bench.say(two, "failed", message="broken")
+        assert [record.getMessage() for record in caplog.records] == ["broken"] and one.heard == ["stop"]
+
+    play(scene)
+
+
 def test_what_a_stale_start_says_is_of_no_interest(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     async def scene(bench: Bench) -> None:
         (one,) = await bench.start(reload=True)
@@ -285,6 +318,18 @@ def test_one_that_dies_by_itself_is_replaced_at_once_and_then_more_and_more_slow
         assert len(FakeWorker.made) == 2
         await bench.pass_time(1.5)
         assert len(FakeWorker.made) == 3
+
+    play(scene)
+
+
+def test_one_that_ends_in_peace_has_not_died(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
+        await bench.end(one)
+        (record,) = caplog.records
+        assert record.getMessage() == "The worker 1 (process 10000001) has ended: code 0. Another takes its place."
+        assert record.levelname == "WARNING" and len(FakeWorker.made) == 2
 
     play(scene)
 
@@ -418,6 +463,22 @@ def test_what_holds_a_worker_is_asked_before_it_is_killed(play: Play, caplog: py
     play(scene)
 
 
+def test_at_the_end_it_is_asked_too_whatever_it_was_asked_before(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(timeout_graceful_shutdown=5, timeout_shutdown=1)
+        await bench.say(one, "ready")
+        await bench.pass_time(6)
+        assert one.heard == ["question"]
+        bench.supervisor.stop()
+        await bench.turns()
+        await bench.pass_time(9)
+        assert one.heard == ["question", "stop", "question"] and "is still retiring. It stands here" in caplog.text
+        await bench.pass_time(2)
+        assert one.is_killed
+
+    play(scene)
+
+
 @pytest.mark.parametrize("word, more, because", [
     ("worn", {"because": "has given 7 answers"}, "has given 7 answers"),
     ("beat", {"memory": 300 << 20}, "has 300 MiB resident after 16 s (is --limit-worker-memory 200 too little?)"),
@@ -541,11 +602,42 @@ def test_a_start_that_hangs_is_ended(play: Play, caplog: pytest.LogCaptureFixtur
 
 def test_when_the_system_has_no_process_it_tries_again(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     async def scene(bench: Bench) -> None:
+        workers = await bench.start(3)
+        for worker in workers:
+            await bench.say(worker, "ready")
+        FakeWorker.refused = 4
+        for worker in workers[:2]:
+            worker.end(-9)
+        # Two at once, and after a second the same.
+        await bench.pass_time(2.5)
+        assert caplog.text.count("No process for a worker: no more processes") == 2
+        assert FakeWorker.refused == 0 and len(FakeWorker.made) == 3
+        await bench.pass_time(2)
+        assert len(FakeWorker.made) == 5
+
+    play(scene)
+
+
+def test_new_code_for_which_there_is_no_process_is_not_blamed(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        (one,) = await bench.start(reload=True)
+        await bench.say(one, "ready")
         FakeWorker.refused = 1
-        assert await bench.start() == []
-        assert "No process for a worker: no more processes" in caplog.text
+        bench.supervisor.renew("main.py changed")
         await bench.pass_time(1.5)
-        assert len(FakeWorker.made) == 1
+        await bench.say(FakeWorker.made[1], "ready")
+        assert one.heard == ["drain"]
+
+    play(scene)
+
+
+def test_a_first_start_for_which_there_is_no_process_ends_with_3(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(bench: Bench) -> None:
+        FakeWorker.refused = 2
+        assert await bench.start(2) == []
+        await bench.pass_time(1)
+        assert bench.running is not None and await bench.running == 3
+        assert caplog.text.count("No process for a worker: no more processes") == 1
 
     play(scene)
 
@@ -557,13 +649,17 @@ def test_where_there_is_no_thread_to_speak_to_a_process_none_is_left_and_it_trie
         raise RuntimeError("can't start new thread")
 
     async def scene(bench: Bench) -> None:
+        (one,) = await bench.start()
+        await bench.say(one, "ready")
         with monkeypatch.context() as patch:
             patch.setattr(bench.loop, "run_in_executor", refuse)
-            (one,) = await bench.start()
-        assert one.is_killed and one.control.fileno() == -1 and bench.phases() == []
+            one.end(-9)
+            await bench.pass_time(0.5)
+        two = FakeWorker.made[1]
+        assert two.is_killed and two.control.fileno() == -1 and bench.phases() == []
         assert "No process for a worker: can't start new thread" in caplog.text
         await bench.pass_time(1.5)
-        assert bench.phases() == [(2, Phase.STARTING)]
+        assert bench.phases() == [(3, Phase.STARTING)]
 
     play(scene)
 

@@ -50,6 +50,17 @@ def test_the_time_alone_is_a_change_too(tree: Path) -> None:
     assert names(tree, watcher.look()) == ["main.py"]
 
 
+def test_another_file_of_the_same_time_and_size_is_a_change_too(tree: Path) -> None:
+    """As `cp -p --remove-destination` and `rsync -a -c` leave one."""
+    watcher = watching(tree)
+    (tree / "new").write_text("2")
+    os.utime(tree / "new", (LONG_AGO, LONG_AGO))
+    os.replace(tree / "new", tree / "main.py")
+    assert (tree / "main.py").stat().st_mtime_ns == (tree / "page.html").stat().st_mtime_ns
+    assert names(tree, watcher.look()) == ["main.py"]
+    assert watcher.look() == []
+
+
 def test_new_deleted_and_renamed_files_have_changed(tree: Path) -> None:
     watcher = watching(tree)
     (tree / "pack" / "new.py").write_text("1")

@@ -86,6 +86,9 @@ def test_its_life_is_noted(worker: Worker) -> None:
     worker.excuse(1000.0, 2107.0)
     # It was heard after we woke up.
     assert (worker.member.since, worker.member.heard) == (2105.0, 2107.0)
+    worker.question()
+    worker.enter(Phase.RETIRING, 2108.0)
+    assert not worker.member.is_questioned
     worker.enter(Phase.READY, 105.0)
     worker.note_life(110.0, {})
     worker.enter(Phase.RETIRING, 111.0, 5.0)
