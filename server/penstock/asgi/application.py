@@ -50,7 +50,10 @@ def _open_folder(app_dir: str | None) -> str | None:
     """Put the folder first on the import path, and return it; None when there is none to put."""
     if app_dir is None:
         return None
-    folder = os.path.abspath(app_dir)
+    try:
+        folder = os.path.abspath(app_dir)
+    except FileNotFoundError:
+        fail("The current folder, below which the application is to be, does not exist any more")
     if not os.path.isdir(folder):
         trouble = "is a file" if os.path.exists(folder) else "does not exist"
         fail(f"The folder to import the application from, {folder}, {trouble}")

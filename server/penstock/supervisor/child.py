@@ -99,6 +99,8 @@ class _Line:
         server.balance(on_accepted=self._on_accepted)
         server.worn.add_done_callback(lambda worn: self.control.say("worn", because=worn.result()))
         runner.freeze()
+        # First, so that who saves a file as soon as requests are taken is not overheard.
+        self.tell_files()
         self.control.say("ready")
         self._tell_beat()
         # Kept here: asyncio keeps no task alive. It ends with the loop.

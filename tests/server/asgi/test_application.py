@@ -301,3 +301,12 @@ def test_a_factory_may_be_given_itself() -> None:
         made_by(lambda: 1)
     with pytest.raises(ApplicationError, match="app needs arguments; a factory has none"):
         made_by(app)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in which somebody stands cannot be removed there")
+def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ApplicationError, match="The current folder, .*, does not exist any more"):
+        load("main", app_dir="", factory=False)
