@@ -15,7 +15,6 @@ import sys
 import threading
 from asyncio.log import logger
 from collections.abc import Callable
-from typing import Any
 
 from .contract import ReactorLoop
 

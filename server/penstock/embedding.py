@@ -14,7 +14,7 @@ import socket
 import threading
 import weakref
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import cache, partial
 from types import TracebackType
 from typing import Any
@@ -221,8 +221,10 @@ def _stop_with_program() -> None:
     import concurrent.futures.thread
 
     def stop_all() -> None:
-        for each in list(_living):
-            each.stop()
+        # Each, whatever becomes of another.
+        with ExitStack() as stack:
+            for each in list(_living):
+                stack.callback(each.stop)
 
     threading._register_atexit(stop_all)  # type: ignore[attr-defined]  # as concurrent.futures does
 

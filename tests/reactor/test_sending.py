@@ -1,7 +1,6 @@
 """The sending half: what leaves at once, what waits, and what is refused."""
 
 import asyncio
-import contextvars
 import logging
 import socket
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from penstock_reactor import EventLoop, sending
 from penstock_reactor.sending import JOIN_BYTES, MAX_PIECES, QUIET_DROPS, as_bytes_like
 from support.faults import FaultySocket
-from support.recorders import Recorder
+from support.recorders import InContext, Recorder
 from support.streams import finish, flood, opened, read_exactly, turns
 
 Pair = tuple[socket.socket, socket.socket]
@@ -138,20 +137,9 @@ def test_the_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_one(loop
 
 
 def test_the_protocol_resumes_in_the_connections_context(loop: EventLoop, pair: Pair) -> None:
-    var = contextvars.ContextVar("var", default="outer")
-    seen: list[str] = []
-
-    class Sets(Recorder):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            var.set("inner")
-
-        def resume_writing(self) -> None:
-            seen.append(var.get())
-            super().resume_writing()
+    protocol = InContext()
 
     async def main() -> None:
-        protocol = Sets()
         transport = opened(loop, pair[0], protocol)
         for times in (1, 2):
             written = flood(transport)
@@ -160,7 +148,7 @@ def test_the_protocol_resumes_in_the_connections_context(loop: EventLoop, pair: 
         await finish(transport, protocol)
 
     loop.run_until_complete(main())
-    assert seen == ["inner", "inner"] and var.get() == "outer"
+    assert protocol.seen("resume_writing") == ["inner", "inner"] and protocol.var.get() == "outer"
 
 
 @pytest.mark.parametrize("data", ["text", 1, None, [b"x"], object()])

@@ -1,7 +1,6 @@
 """Sending over TLS: at once, later, in order, and within the write limits."""
 
 import asyncio
-import contextvars
 import logging
 import socket
 import ssl
@@ -14,7 +13,7 @@ from penstock_reactor.tls import open_secure
 from penstock_reactor.tls_sending import SLICE_BYTES
 from penstock_reactor.tls_transport import SSLTransport
 from support.faults import FaultySocket
-from support.recorders import Recorder
+from support.recorders import InContext, Recorder
 from support.secure import Peer, options
 from support.streams import PIECE, finish, flood
 
@@ -83,27 +82,17 @@ def test_limits_of_zero_tell_exactly_when_all_has_left(loop: EventLoop, pair: Pa
 
 
 def test_the_protocol_resumes_in_the_connections_context(loop: EventLoop, pair: Pair) -> None:
-    var = contextvars.ContextVar("var", default="outer")
-    seen: list[str] = []
-
-    class Sets(Recorder):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            var.set("inner")
-
-        def resume_writing(self) -> None:
-            seen.append(var.get())
-            super().resume_writing()
+    recorder = InContext()
 
     async def main() -> None:
-        transport, protocol, peer = await opened(loop, *pair, Sets())
+        transport, protocol, peer = await opened(loop, *pair, recorder)
         written = flood(transport)
         assert await peer.read(len(written)) == written
         await protocol.heard("resume_writing")
         await finish(transport, protocol)
 
     loop.run_until_complete(main())
-    assert seen == ["inner"] and var.get() == "outer"
+    assert recorder.seen("resume_writing") == ["inner"] and recorder.var.get() == "outer"
 
 
 def test_however_little_the_socket_takes_at_once_all_leaves(loop: EventLoop, pair: Pair) -> None:

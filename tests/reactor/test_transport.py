@@ -1,7 +1,6 @@
 """A connected socket as a transport: reading, protocols, and the one way to the end."""
 
 import asyncio
-import contextvars
 import gc
 import os
 import socket
@@ -13,7 +12,7 @@ import pytest
 from penstock_reactor import EventLoop
 from penstock_reactor.transport import SocketTransport
 from support.faults import FaultySocket
-from support.recorders import Recorder
+from support.recorders import InContext, Recorder
 from support.streams import Into, finish, opened, turns
 
 Pair = tuple[socket.socket, socket.socket]
@@ -271,29 +270,14 @@ def test_a_poller_without_room_ends_the_connection(
 
 
 def test_what_one_connection_sets_in_its_context_no_other_sees(loop: EventLoop, pair: Pair) -> None:
-    var = contextvars.ContextVar("var", default="outer")
-    seen: list[str] = []
-
-    class Sets(Recorder):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            var.set("inner")
-
-        def data_received(self, data: bytes) -> None:
-            seen.append(var.get())
-            super().data_received(data)
-
-        def connection_lost(self, exc: BaseException | None) -> None:
-            seen.append(var.get())
-            super().connection_lost(exc)
-
     async def main() -> None:
-        protocol = Sets()
+        protocol = InContext()
         transport = opened(loop, pair[0], protocol)
         pair[1].send(b"x")
         await protocol.heard("data_received")
         await finish(transport, protocol)
-        assert (seen, var.get()) == (["inner", "inner"], "outer")
+        assert protocol.seen("data_received") == protocol.seen("connection_lost") == ["inner"]
+        assert protocol.var.get() == "outer"
 
     loop.run_until_complete(main())
 

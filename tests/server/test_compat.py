@@ -126,19 +126,19 @@ def test_told_to_exit_before_it_starts_it_does_not_serve() -> None:
     assert not server.started
 
 
-async def slow(scope: Any, receive: Any, send: Any) -> None:
-    await asyncio.sleep(1000)
-
-
 def test_told_to_exit_while_it_starts_it_lets_the_program_go_on() -> None:
-    server = make(slow)
-
     async def main() -> None:
         task = asyncio.ensure_future(server.serve())
-        await asyncio.sleep(0.05)
+        await begun.wait()
         server.should_exit = True
         await task
 
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    begun = asyncio.Event()
+    server = make(slow)
     asyncio.run(main())
     assert not server.started
 

@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import contextvars
 from typing import Any
 
 Event = tuple[Any, ...]
@@ -79,3 +80,22 @@ class Recorder(asyncio.Protocol, asyncio.DatagramProtocol, asyncio.SubprocessPro
 
     def process_exited(self) -> None:
         self.note("process_exited")
+
+
+class InContext(Recorder):
+    """Sets a context variable in connection_made; notes what it is when another method is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.var = contextvars.ContextVar("var", default="outer")
+        self._seen: list[tuple[str, str]] = []
+
+    def seen(self, name: str) -> list[str]:
+        """What it was each time `name` was called."""
+        return [value for called, value in self._seen if called == name]
+
+    def note(self, *event: Any) -> None:
+        if event[0] == "connection_made":
+            self.var.set("inner")
+        self._seen.append((event[0], self.var.get()))
+        super().note(*event)
